@@ -1,1 +1,3 @@
 //! Custodia.
+
+pub mod fhir;

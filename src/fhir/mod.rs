@@ -1,0 +1,10 @@
+//! FHIR R4 as a pure language: what a resource is, and what is wrong with one.
+//!
+//! May import only std, serde, `serde_json` and chrono, and the decoder of the shipped definitions; nothing
+//! from the rest of the crate, no I/O, no clock.
+//!
+//! A resource is a [`serde_json::Value`] that keeps the order of its members and the digits of its
+//! numbers, so what was received is what is given back.
+
+pub mod kinds;
+pub mod outcome;
