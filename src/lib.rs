@@ -1,3 +1,15 @@
-//! Custodia.
+//! Custodia: a healthcare records server that seals, permits and records.
+//!
+//! `src/ARCHITECTURE.md` is the map. The rooms below stand in the order of their floors: each imports only
+//! what stands above it (`tests/tidy.rs`).
+
+pub mod clock;
 
 pub mod fhir;
+
+pub mod answer;
+pub mod refusal;
+
+pub mod identity;
+
+pub mod gate;

@@ -1,0 +1,10 @@
+//! Who calls: from a bearer token or a client certificate to a [`Caller`].
+//!
+//! May import `clock`, `config`, `fhir`, `answer`, `refusal`, `seal`; it never sees the database: whoever asks
+//! fetches the account and hands it in.
+
+pub mod caller;
+pub mod scope;
+
+pub use caller::{Caller, CallerKind, Contract, Purpose, TenantId};
+pub use scope::{Letter, Scope, Scopes};
