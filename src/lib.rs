@@ -4,11 +4,14 @@
 //! what stands above it (`tests/tidy.rs`).
 
 pub mod clock;
+pub mod tenant;
 
 pub mod fhir;
 
 pub mod answer;
 pub mod refusal;
+
+pub mod seal;
 
 pub mod identity;
 

@@ -5,15 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::scope::Scopes;
-
-/// Number of a tenant; the first part of every key in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TenantId(pub i32);
-
-impl TenantId {
-    /// The house itself: owns entries about callers who could not be told apart.
-    pub const HOUSE: Self = Self(0);
-}
+use crate::tenant::TenantId;
 
 /// How the caller came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

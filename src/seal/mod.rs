@@ -1,0 +1,17 @@
+//! What is stored is sealed, and what is opened is not yet disclosed.
+//!
+//! KMS root epoch key -> tenant key -> data key (a patient's, or shared by several) -> one derived key a
+//! version. May import `clock`, `config`, `fhir`, `answer`, `refusal`; names ring, never the database.
+
+pub mod envelope;
+pub mod keyring;
+pub mod keystore;
+pub mod opened;
+mod press;
+pub mod record;
+
+pub use envelope::{Binding, OpenError, Sealed};
+pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys};
+pub use keystore::{Keystore, KeystoreError, Protection};
+pub use opened::Opened;
+pub use record::{Plain, RecordBinding};

@@ -1,0 +1,51 @@
+//! Plaintext that has not been disclosed yet.
+
+/// Plaintext out of a seal, on its way to the gate and the ledger.
+///
+/// It has no `Debug`, `Display`, `Serialize` or `ToSql`, and nothing outside this crate can take it apart.
+/// Inside, only the ledger does (`clippy.toml` bans [`Opened::release`] elsewhere). The functions that work
+/// on it are function pointers, not closures: they cannot capture, so they cannot smuggle.
+///
+/// ```compile_fail
+/// fn print(opened: custodia::seal::Opened<String>) {
+///     println!("{opened:?}");
+/// }
+/// ```
+#[must_use]
+pub struct Opened<T>(T);
+
+impl<T> Opened<T> {
+    pub(super) const fn new(plain: T) -> Self {
+        Self(plain)
+    }
+
+    /// Applies `f` to the plaintext and what is asked of it.
+    pub fn map_with<Q, U>(self, query: &Q, f: fn(T, &Q) -> U) -> Opened<U> {
+        Opened(f(self.0, query))
+    }
+
+    /// A yes or no about the plaintext, such as whether it matches a search.
+    pub fn test<Q>(&self, query: &Q, f: fn(&T, &Q) -> bool) -> bool {
+        f(&self.0, query)
+    }
+
+    /// Many into one.
+    pub fn gather(many: Vec<Self>) -> Opened<Vec<T>> {
+        Opened(many.into_iter().map(|one| one.0).collect())
+    }
+
+    /// Two into one.
+    pub fn zip<U>(self, other: Opened<U>) -> Opened<(T, U)> {
+        Opened((self.0, other.0))
+    }
+
+    /// Takes what the caller itself has just sent: it is nobody's secret from the caller.
+    pub const fn from_caller(own: T) -> Self {
+        Self(own)
+    }
+
+    /// The plaintext. Only for the ledger, after the entry has been committed.
+    pub(crate) fn release(self) -> T {
+        self.0
+    }
+}
