@@ -6,6 +6,6 @@
 pub mod caller;
 pub mod scope;
 
-pub use caller::{Caller, CallerKind, Contract, Purpose};
 pub use crate::tenant::TenantId;
+pub use caller::{Caller, CallerKind, Contract, Purpose};
 pub use scope::{Letter, Scope, Scopes};

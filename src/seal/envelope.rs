@@ -132,7 +132,11 @@ impl Sealed {
     /// # Errors
     /// [`OpenError::Form`] when they are too short or begin otherwise.
     pub fn from_stored(bytes: Vec<u8>) -> Result<Self, OpenError> {
-        if bytes.len() >= OVERHEAD_BYTES && bytes.starts_with(&MAGIC) { Ok(Self(bytes)) } else { Err(OpenError::Form) }
+        if bytes.len() >= OVERHEAD_BYTES && bytes.starts_with(&MAGIC) {
+            Ok(Self(bytes))
+        } else {
+            Err(OpenError::Form)
+        }
     }
 
     /// The bytes as they are stored.
@@ -171,7 +175,11 @@ impl Sealed {
 }
 
 /// Key, nonce and commitment of one envelope.
-fn derive(key: &[u8; 32], salt: &[u8], content: Content) -> Result<(LessSafeKey, [u8; 12], [u8; 32]), SealError> {
+fn derive(
+    key: &[u8; 32],
+    salt: &[u8],
+    content: Content,
+) -> Result<(LessSafeKey, [u8; 12], [u8; 32]), SealError> {
     struct Bytes(usize);
     impl hkdf::KeyType for Bytes {
         fn len(&self) -> usize {
@@ -180,7 +188,9 @@ fn derive(key: &[u8; 32], salt: &[u8], content: Content) -> Result<(LessSafeKey,
     }
     let mut okm = Zeroizing::new([0_u8; 76]);
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
-    prk.expand(&[content.label()], Bytes(76)).and_then(|o| o.fill(okm.as_mut_slice())).map_err(|_| SealError)?;
+    prk.expand(&[content.label()], Bytes(76))
+        .and_then(|o| o.fill(okm.as_mut_slice()))
+        .map_err(|_| SealError)?;
     let (aes, rest) = okm.split_first_chunk::<32>().ok_or(SealError)?;
     let (nonce, rest) = rest.split_first_chunk::<12>().ok_or(SealError)?;
     let commitment = rest.first_chunk::<32>().ok_or(SealError)?;
@@ -240,7 +250,8 @@ impl NamedKey {
         if sealed.key() != (self.id, self.version) {
             return Err(OpenError::OtherKey);
         }
-        let (salt, commitment) = header.get(24..).and_then(|rest| rest.split_at_checked(32)).ok_or(OpenError::Form)?;
+        let (salt, commitment) =
+            header.get(24..).and_then(|rest| rest.split_at_checked(32)).ok_or(OpenError::Form)?;
         let (key, nonce, expected) = derive(&self.key, salt, content).map_err(|_| OpenError::Broken)?;
         if !same(commitment, &expected) {
             return Err(OpenError::Broken);
@@ -278,7 +289,10 @@ mod tests {
     fn what_was_sealed_opens_under_the_same_key_and_binding() {
         let binding = Binding::new(&[b"tenant", b"Patient"]);
         let sealed = seal(&key(1), &binding);
-        assert_eq!(key(1).open(Content::Record, &binding, &sealed).unwrap().as_slice(), b"the quick brown fox");
+        assert_eq!(
+            key(1).open(Content::Record, &binding, &sealed).unwrap().as_slice(),
+            b"the quick brown fox"
+        );
         assert_eq!(sealed.as_bytes().len(), OVERHEAD_BYTES + 19);
     }
 

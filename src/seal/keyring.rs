@@ -127,7 +127,10 @@ impl Keyring {
     /// Opaque key of a name accounts are looked up by, before the tenant is known.
     #[must_use]
     pub fn lookup(&self, kind: &str, name: &str) -> Uuid {
-        tag_uuid(&hmac::Key::new(hmac::HMAC_SHA256, self.keystore.house_key()), &[kind.as_bytes(), name.as_bytes()])
+        tag_uuid(
+            &hmac::Key::new(hmac::HMAC_SHA256, self.keystore.house_key()),
+            &[kind.as_bytes(), name.as_bytes()],
+        )
     }
 }
 
@@ -221,7 +224,12 @@ impl TenantKeys {
     /// [`KeyError::Seal`] when the machine gives no random bytes.
     pub fn new_data_key(&self, id: Uuid) -> Result<(DataKey, Sealed), KeyError> {
         let key = DataKey(NamedKey { id, version: 1, key: random_key()? });
-        let wrapped = self.wrap.seal(Content::Key, Compression::None, &self.key_binding(id, 1), key.0.key.as_slice())?;
+        let wrapped = self.wrap.seal(
+            Content::Key,
+            Compression::None,
+            &self.key_binding(id, 1),
+            key.0.key.as_slice(),
+        )?;
         Ok((key, wrapped))
     }
 
@@ -230,7 +238,10 @@ impl TenantKeys {
     /// # Errors
     /// [`KeyError::Wrapped`] when it does not open as the key of `id`.
     pub fn data_key(&self, id: Uuid, version: u16, wrapped: &Sealed) -> Result<DataKey, KeyError> {
-        let plain = self.wrap.open(Content::Key, &self.key_binding(id, version), wrapped).map_err(KeyError::Wrapped)?;
+        let plain = self
+            .wrap
+            .open(Content::Key, &self.key_binding(id, version), wrapped)
+            .map_err(KeyError::Wrapped)?;
         named(id, version, &plain)
     }
 
@@ -252,8 +263,15 @@ impl TenantKeys {
     ///
     /// # Errors
     /// [`KeyError::Wrapped`] when it does not open as the key of `id`.
-    pub fn shared_key(&self, id: Uuid, version: u16, under: &DataKey, wrapped: &Sealed) -> Result<DataKey, KeyError> {
-        let plain = under.0.open(Content::Key, &self.key_binding(id, version), wrapped).map_err(KeyError::Wrapped)?;
+    pub fn shared_key(
+        &self,
+        id: Uuid,
+        version: u16,
+        under: &DataKey,
+        wrapped: &Sealed,
+    ) -> Result<DataKey, KeyError> {
+        let plain =
+            under.0.open(Content::Key, &self.key_binding(id, version), wrapped).map_err(KeyError::Wrapped)?;
         named(id, version, &plain)
     }
 
@@ -292,7 +310,12 @@ impl TenantKeys {
     ///
     /// # Errors
     /// [`OpenError`] when it is not that account in that version.
-    pub fn open_account(&self, id: Uuid, version: i32, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub fn open_account(
+        &self,
+        id: Uuid,
+        version: i32,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let binding = self.account_binding(id, version);
         let padded = self.account.open(Content::Account, &binding, sealed)?;
         press::unpress(&padded, Compression::None).map(Zeroizing::new)
@@ -337,7 +360,12 @@ impl DataKey {
     ///
     /// # Errors
     /// [`KeyError::Seal`] when sealing fails or there are more than 65,535 labels.
-    pub fn seal_record(&self, at: &RecordBinding, labels: &[String], json: &[u8]) -> Result<Sealed, KeyError> {
+    pub fn seal_record(
+        &self,
+        at: &RecordBinding,
+        labels: &[String],
+        json: &[u8],
+    ) -> Result<Sealed, KeyError> {
         let restricted = labels.iter().any(|label| UNCOMPRESSED.contains(&label.as_str()));
         let compression = if restricted { Compression::None } else { Compression::Zstd1 };
         let plain = Zeroizing::new(Plain::encode(labels, json).ok_or(SealError)?);
@@ -364,7 +392,12 @@ impl AuditKey {
     ///
     /// # Errors
     /// [`KeyError::Seal`] when sealing fails.
-    pub fn seal_body(&self, tenant: TenantId, commitment: &[u8; 32], plain: &[u8]) -> Result<Sealed, KeyError> {
+    pub fn seal_body(
+        &self,
+        tenant: TenantId,
+        commitment: &[u8; 32],
+        plain: &[u8],
+    ) -> Result<Sealed, KeyError> {
         let binding = Binding::new(&[&tenant.0.to_be_bytes(), commitment]);
         Ok(self.0.seal(Content::AuditBody, Compression::None, &binding, plain)?)
     }

@@ -178,7 +178,8 @@ impl Keystore {
     /// Wraps a tenant key under the newest root epoch.
     pub(super) fn wrap(&self, tenant: TenantId, key: &[u8; 32]) -> Result<(i32, Sealed), KeyError> {
         let epoch = self.0.epochs.iter().max_by_key(|e| e.number).ok_or(KeyError::UnknownEpoch(0))?;
-        let sealed = root(epoch).seal(Content::Key, Compression::None, &tenant_binding(tenant, epoch.number), key)?;
+        let sealed =
+            root(epoch).seal(Content::Key, Compression::None, &tenant_binding(tenant, epoch.number), key)?;
         Ok((epoch.number, sealed))
     }
 
@@ -190,8 +191,9 @@ impl Keystore {
         wrapped: &Sealed,
     ) -> Result<Zeroizing<[u8; 32]>, KeyError> {
         let found = self.0.epochs.iter().find(|e| e.number == epoch).ok_or(KeyError::UnknownEpoch(epoch))?;
-        let plain =
-            root(found).open(Content::Key, &tenant_binding(tenant, epoch), wrapped).map_err(KeyError::Wrapped)?;
+        let plain = root(found)
+            .open(Content::Key, &tenant_binding(tenant, epoch), wrapped)
+            .map_err(KeyError::Wrapped)?;
         let key = plain.as_slice().try_into().map_err(|_| KeyError::Wrapped(super::OpenError::Plaintext))?;
         Ok(Zeroizing::new(key))
     }
@@ -220,7 +222,11 @@ fn bytes(random: &SystemRandom) -> Result<[u8; 32], KeystoreError> {
 }
 
 fn root(epoch: &Epoch) -> NamedKey {
-    NamedKey { id: Uuid::from_u128(u128::from(epoch.number.unsigned_abs())), version: 1, key: Zeroizing::new(epoch.key) }
+    NamedKey {
+        id: Uuid::from_u128(u128::from(epoch.number.unsigned_abs())),
+        version: 1,
+        key: Zeroizing::new(epoch.key),
+    }
 }
 
 fn binding() -> Binding {
@@ -246,7 +252,8 @@ fn protecting_key(file: &FileProtection, given: &Protection) -> Result<NamedKey,
             key.copy_from_slice(&raw);
         }
         ("passphrase", Protection::Passphrase(phrase)) => {
-            let salt = file.salt.as_deref().and_then(|s| STANDARD.decode(s).ok()).ok_or(KeystoreError::Crypto)?;
+            let salt =
+                file.salt.as_deref().and_then(|s| STANDARD.decode(s).ok()).ok_or(KeystoreError::Crypto)?;
             let params = argon2::Params::new(64 << 10, 3, 1, Some(32)).map_err(|_| KeystoreError::Crypto)?;
             argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
                 .hash_password_into(phrase.as_bytes(), &salt, key.as_mut_slice())

@@ -25,7 +25,8 @@ const LEVEL: i32 = 3;
 const CONTEXTS_KEPT_MAX: usize = 8;
 
 static DICTIONARY: &[u8] = include_bytes!("dictionary/r4-1.zdict");
-static ENCODER: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
+static ENCODER: LazyLock<EncoderDictionary<'static>> =
+    LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
 static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
 static COMPRESSORS: Mutex<Vec<Compressor<'static>>> = Mutex::new(Vec::new());
 static DECOMPRESSORS: Mutex<Vec<Decompressor<'static>>> = Mutex::new(Vec::new());
@@ -52,8 +53,8 @@ pub(super) fn press(plain: &[u8], compression: Compression) -> Result<Zeroizing<
     let pressed = match compression {
         Compression::None => plain.to_vec(),
         Compression::Zstd1 => {
-            let mut context =
-                borrow(&COMPRESSORS, || Compressor::with_prepared_dictionary(&ENCODER)).map_err(|_| SealError)?;
+            let mut context = borrow(&COMPRESSORS, || Compressor::with_prepared_dictionary(&ENCODER))
+                .map_err(|_| SealError)?;
             let pressed = context.compress(plain).map_err(|_| SealError)?;
             give_back(&COMPRESSORS, context);
             pressed
@@ -77,7 +78,9 @@ pub(super) fn unpress(padded: &[u8], compression: Compression) -> Result<Vec<u8>
     match compression {
         Compression::None => Ok(pressed.to_vec()),
         Compression::Zstd1 => {
-            let size = Decompressor::upper_bound(pressed).filter(|n| *n <= PLAIN_BYTES_MAX).ok_or(OpenError::Plaintext)?;
+            let size = Decompressor::upper_bound(pressed)
+                .filter(|n| *n <= PLAIN_BYTES_MAX)
+                .ok_or(OpenError::Plaintext)?;
             let mut context = borrow(&DECOMPRESSORS, || Decompressor::with_prepared_dictionary(&DECODER))
                 .map_err(|_| OpenError::Plaintext)?;
             let plain = context.decompress(pressed, size).map_err(|_| OpenError::Plaintext)?;
