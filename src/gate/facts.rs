@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::{fhir::kinds::ResourceType, identity::TenantId};
+use crate::{
+    fhir::kinds::ResourceType,
+    identity::{Letter, Scopes, TenantId},
+};
 
 /// What the caller wants to do; a Cedar action of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +43,33 @@ impl Act {
             Self::Delete => "delete",
             Self::Audit => "audit",
         }
+    }
+
+    /// The act of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.name() == name)
+    }
+
+    /// The letter a SMART scope needs for it (SMART App Launch 2.2, scopes-and-launch-context).
+    ///
+    /// `None` for the audit log: no FHIR scope opens it, and none is asked for.
+    #[must_use]
+    pub const fn letter(self) -> Option<Letter> {
+        match self {
+            Self::Read | Self::History => Some(Letter::Read),
+            Self::Search => Some(Letter::Search),
+            Self::Create => Some(Letter::Create),
+            Self::Update => Some(Letter::Update),
+            Self::Delete => Some(Letter::Delete),
+            Self::Audit => None,
+        }
+    }
+
+    /// Whether `scopes` cover this act on records of `kind`.
+    #[must_use]
+    pub fn in_scope(self, scopes: &Scopes, kind: ResourceType) -> bool {
+        self.letter().is_none_or(|letter| scopes.allow(letter, kind))
     }
 }
 

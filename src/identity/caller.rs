@@ -8,7 +8,7 @@ use super::scope::Scopes;
 use crate::tenant::TenantId;
 
 /// How the caller came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallerKind {
     /// A person who signed in.
     User,
