@@ -10,6 +10,7 @@ mod checkpoint;
 mod entry;
 mod tree;
 
+pub use bytes::sha256;
 pub use cbor::CborFault;
 pub use checkpoint::{
     Checkpoint, CheckpointFault, KeyFault, KeyKind, NOTE_BYTES_MAX, Note, NoteFault, NoteSignature,

@@ -2,11 +2,7 @@
 //!
 //! May import `fhir` and `identity`.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use cedar_policy::{AuthorizationError, Authorizer, Decision as Verdict, PolicySet};
 use quick_cache::sync::Cache;
@@ -105,6 +101,11 @@ impl Gate {
         })
     }
 
+    #[cfg(test)]
+    pub(super) const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// SHA-256 of the policy set: schema, families and policies.
     #[must_use]
     pub const fn policy_set(&self) -> [u8; 32] {
@@ -189,7 +190,8 @@ impl Gate {
         // The best record comes first and nearly always settles it. The others are there because a policy may
         // also forbid on a relationship: 403 must not be said where one record would be shown.
         let first = self.evaluate(&best);
-        let others = (0..=Relations::ALL.0).rev().flat_map(|bits| [true, false].map(|a| (a, Relations(bits))));
+        let others =
+            (0..=Relations::ALL.0).rev().flat_map(|bits| [true, false].map(|a| (a, Relations(bits))));
         let found = if first.allow {
             None
         } else {
@@ -215,7 +217,7 @@ impl Gate {
     }
 
     /// The decision, kept or new.
-    fn answer(&self, asked: &Question<'_>) -> Decision {
+    pub(super) fn answer(&self, asked: &Question<'_>) -> Decision {
         if let Some(kept) = self.decisions.get(asked) {
             return kept;
         }

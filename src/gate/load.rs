@@ -86,7 +86,9 @@ fn named(file: &str, policy: &Policy) -> Result<Policy, GateError> {
         return Err(GateError::Misplaced { file: file.to_owned(), id: id.to_owned() });
     }
     let named = policy.entity_literals().into_iter();
-    if let Some(literal) = named.map(|l| (l.type_name().to_string(), l)).find(|(t, _)| NAMELESS.contains(&&**t)) {
+    if let Some(literal) =
+        named.map(|l| (l.type_name().to_string(), l)).find(|(t, _)| NAMELESS.contains(&&**t))
+    {
         return Err(GateError::Literal { id: id.to_owned(), literal: literal.1.to_string() });
     }
     Ok(policy.new_id(PolicyId::new(id)))

@@ -5,17 +5,17 @@
 //! [`Gate::permit`] is the only way to a [`Permit`]. [`Gate::decide`] answers the same question about plain
 //! data, for the cases of `policies/cases`, the matrix and the tests; nothing can be disclosed with its answer.
 
-pub mod cases;
+mod decide;
 mod error;
 pub mod facts;
 mod load;
-pub mod matrix;
+
 pub mod permit;
 mod question;
 mod sources;
 mod terms;
-
-mod decide;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, Denied, Gate};
 pub use error::GateError;

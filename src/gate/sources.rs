@@ -95,7 +95,7 @@ impl Sources {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }
-        custodia_audit::sha256(&bytes)
+        custodia_audit::sha256(&[&bytes])
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) enum Unposed {
     #[error("a word is not in the terms")]
     Word,
     #[error(transparent)]
-    Attribute(#[from] cedar_policy::EntityAttrEvaluationError),
+    Attribute(#[from] Box<cedar_policy::EntityAttrEvaluationError>),
     #[error(transparent)]
     Entities(#[from] Box<cedar_policy::entities_errors::EntitiesError>),
     #[error(transparent)]
@@ -89,10 +89,7 @@ impl Terms {
             log: uid(&name_of("Log")?, "log"),
             acts: Act::ALL.into_iter().map(|act| (act, uid(&action, act.name()))).collect(),
             role: name_of("Role")?,
-            kinds: families
-                .iter()
-                .map(|(k, f)| (*k, (word(&kind, k.name()), word(&family, f))))
-                .collect(),
+            kinds: families.iter().map(|(k, f)| (*k, (word(&kind, k.name()), word(&family, f)))).collect(),
             relations: (0..=Relations::ALL.0).map(|bits| related(&relation, Relations(bits))).collect(),
             contexts,
         })
@@ -124,7 +121,7 @@ impl Terms {
             ("contractReads".to_owned(), self.types(subject.reads)),
             ("contractWrites".to_owned(), self.types(subject.writes)),
         ]);
-        Ok(Entity::new(uid.clone(), attributes, HashSet::new())?)
+        Ok(Entity::new(uid.clone(), attributes, HashSet::new()).map_err(Box::new)?)
     }
 
     /// A contract's types. What R4 has not is left out: no record is of that type.
@@ -140,7 +137,7 @@ impl Terms {
             }
             Object::Record(seen) => (&self.record, self.record(seen).ok_or(Unposed::Word)?),
         };
-        Ok(Entity::new(uid.clone(), attributes, HashSet::new())?)
+        Ok(Entity::new(uid.clone(), attributes, HashSet::new()).map_err(Box::new)?)
     }
 
     fn record(&self, seen: &Seen<'_>) -> Option<HashMap<String, Value>> {
