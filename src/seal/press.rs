@@ -1,7 +1,7 @@
 //! Compression and padding before the seal.
 //!
-//! Layout of what is sealed: length of the pressed bytes (u32, big-endian), the pressed bytes, zeros up to a
-//! Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", PoPETs 2019 §4): the size on
+//! Layout of what is sealed: length of the pressed bytes and of the plain ones (u32 each, big-endian), the
+//! pressed bytes, zeros up to a Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", PoPETs 2019 §4): the size on
 //! disk then tells at most O(log log n) bits, and costs at most 12 %.
 //!
 //! Each record is pressed in a context of its own with a dictionary trained on synthetic data, so no record's
@@ -62,9 +62,11 @@ pub(super) fn press(plain: &[u8], compression: Compression) -> Result<Zeroizing<
     };
     let pressed = Zeroizing::new(pressed);
     let length = u32::try_from(pressed.len()).map_err(|_| SealError)?;
-    let padded = padme(pressed.len() + 4);
+    let plain_length = u32::try_from(plain.len()).map_err(|_| SealError)?;
+    let padded = padme(pressed.len() + 8);
     let mut out = Zeroizing::new(Vec::with_capacity(padded));
     out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&plain_length.to_be_bytes());
     out.extend_from_slice(&pressed);
     out.resize(padded, 0);
     Ok(out)
@@ -72,22 +74,25 @@ pub(super) fn press(plain: &[u8], compression: Compression) -> Result<Zeroizing<
 
 /// Undoes [`press`].
 pub(super) fn unpress(padded: &[u8], compression: Compression) -> Result<Vec<u8>, OpenError> {
-    let (length, rest) = padded.split_first_chunk::<4>().ok_or(OpenError::Plaintext)?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| OpenError::Plaintext)?;
+    let (length, rest) = take_length(padded)?;
+    let (plain_length, rest) = take_length(rest)?;
     let pressed = rest.get(..length).ok_or(OpenError::Plaintext)?;
     match compression {
         Compression::None => Ok(pressed.to_vec()),
         Compression::Zstd1 => {
-            let size = Decompressor::upper_bound(pressed)
-                .filter(|n| *n <= PLAIN_BYTES_MAX)
-                .ok_or(OpenError::Plaintext)?;
             let mut context = borrow(&DECOMPRESSORS, || Decompressor::with_prepared_dictionary(&DECODER))
                 .map_err(|_| OpenError::Plaintext)?;
-            let plain = context.decompress(pressed, size).map_err(|_| OpenError::Plaintext)?;
+            let plain = context.decompress(pressed, plain_length).map_err(|_| OpenError::Plaintext)?;
             give_back(&DECOMPRESSORS, context);
             Ok(plain)
         }
     }
+}
+
+fn take_length(bytes: &[u8]) -> Result<(usize, &[u8]), OpenError> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or(OpenError::Plaintext)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| OpenError::Plaintext)?;
+    if length > PLAIN_BYTES_MAX { Err(OpenError::Plaintext) } else { Ok((length, rest)) }
 }
 
 /// The Padmé length of `length`.
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_was_pressed_comes_back() {
-        for size in [0, 1, 2, 3, 100, 1_000, 70_000] {
+        for size in [0_usize, 1, 2, 3, 100, 1_000, 70_000] {
             let plain: Vec<u8> = (0..size).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
             for compression in [Compression::None, Compression::Zstd1] {
                 let pressed = press(&plain, compression).unwrap();
@@ -129,7 +134,7 @@ mod tests {
     #[test]
     fn lengths_that_lie_are_refused() {
         assert_eq!(unpress(&[0, 0], Compression::None), Err(OpenError::Plaintext));
-        assert_eq!(unpress(&[0, 0, 0, 9, 1], Compression::None), Err(OpenError::Plaintext));
-        assert_eq!(unpress(&[0, 0, 0, 1, 1], Compression::Zstd1), Err(OpenError::Plaintext));
+        assert_eq!(unpress(&[0, 0, 0, 9, 0, 0, 0, 1, 1], Compression::None), Err(OpenError::Plaintext));
+        assert_eq!(unpress(&[0, 0, 0, 1, 0, 0, 0, 1, 1], Compression::Zstd1), Err(OpenError::Plaintext));
     }
 }
