@@ -1,0 +1,335 @@
+//! The data half of the ledger's transaction: set-wise statements over everything a batch changes.
+//!
+//! Only the committer calls these, with the shard's head row locked.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Binary, Bool, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use uuid::Uuid;
+
+use super::{
+    row::RelationRow,
+    statement::{SealedSql, Statement},
+};
+use crate::{
+    fhir::kinds::ResourceType,
+    seal::{RecordBinding, Sealed},
+    tenant::TenantId,
+};
+
+/// A version to be written, with everything that must be written with it.
+pub struct NewVersion {
+    /// Where it will stand; `version` is one more than `base`.
+    pub at: RecordBinding,
+    /// Version of the owner's key.
+    pub owner_version: u16,
+    /// The envelope.
+    pub body: Sealed,
+    /// What it replaces.
+    pub base: Base,
+    /// The patients, when there are several.
+    pub links: Vec<Uuid>,
+    /// Every relationship it states, with its proof.
+    pub relations: Vec<(RelationRow, [u8; 16])>,
+    /// Data keys made for it.
+    pub keys: Vec<NewKey>,
+}
+
+/// What a new version stands on. Anything else at commit time makes it stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing, under an id this server has just drawn at random.
+    Fresh,
+    /// Nothing, under an id a client chose.
+    Absent,
+    /// This version.
+    Version(i32),
+}
+
+/// A data key to be stored, wrapped.
+pub struct NewKey {
+    /// Its id.
+    pub id: Uuid,
+    /// Its version.
+    pub version: u16,
+    /// The key it is wrapped under: nil for the tenant's.
+    pub under: Uuid,
+    /// The wrapped form.
+    pub wrapped: Sealed,
+}
+
+/// A record's place: tenant, type, key.
+pub type Place = (i32, i16, Uuid);
+
+impl NewVersion {
+    /// Where its record stands.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        (self.at.tenant.0, self.at.kind.code(), self.at.key)
+    }
+}
+
+#[derive(QueryableByName)]
+struct Current {
+    #[diesel(sql_type = Integer)]
+    tenant: i32,
+    #[diesel(sql_type = SmallInt)]
+    kind: i16,
+    #[diesel(sql_type = SqlUuid)]
+    key: Uuid,
+    #[diesel(sql_type = Integer)]
+    version: i32,
+}
+
+#[derive(QueryableByName)]
+struct HeldKey {
+    #[diesel(sql_type = Integer)]
+    tenant: i32,
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// The current versions of `places`, locked in key order until the transaction ends.
+///
+/// # Errors
+/// Diesel's.
+pub async fn lock_current(
+    connection: &mut AsyncPgConnection,
+    places: &[Place],
+) -> diesel::QueryResult<HashMap<Place, i32>> {
+    let rows: Vec<Current> = at_places(
+        "SELECT r.tenant, r.type AS kind, r.key, r.version FROM unnest(?, ?, ?) AS k(tenant, type, key)
+         JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
+         ORDER BY r.tenant, r.type, r.key FOR UPDATE OF r",
+        places,
+    )
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.tenant, row.kind, row.key), row.version)).collect())
+}
+
+/// Which of these tenant-wrapped keys are stored already.
+///
+/// # Errors
+/// Diesel's.
+pub async fn held_keys(
+    connection: &mut AsyncPgConnection,
+    keys: &[(i32, Uuid)],
+) -> diesel::QueryResult<HashSet<(i32, Uuid)>> {
+    let rows: Vec<HeldKey> = Statement::new(
+        "SELECT DISTINCT d.tenant, d.id FROM unnest(?, ?) AS k(tenant, id)
+         JOIN data_key d ON d.tenant = k.tenant AND d.id = k.id",
+    )
+    .bind::<Array<Integer>, _>(keys.iter().map(|k| k.0).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(keys.iter().map(|k| k.1).collect::<Vec<_>>())
+    .load(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.tenant, row.id)).collect())
+}
+
+fn at_places(text: &'static str, places: &[Place]) -> Statement {
+    Statement::new(text)
+        .bind::<Array<Integer>, _>(places.iter().map(|p| p.0).collect::<Vec<_>>())
+        .bind::<Array<SmallInt>, _>(places.iter().map(|p| p.1).collect::<Vec<_>>())
+        .bind::<Array<SqlUuid>, _>(places.iter().map(|p| p.2).collect::<Vec<_>>())
+}
+
+/// Writes versions whose bases have been checked, each with the ledger index of its entry.
+///
+/// If we crash anywhere in here nothing has happened: the transaction is the ledger's.
+///
+/// # Errors
+/// Diesel's.
+pub async fn write(
+    connection: &mut AsyncPgConnection,
+    versions: Vec<(NewVersion, i64)>,
+    now: DateTime<Utc>,
+) -> diesel::QueryResult<()> {
+    let replaced: Vec<Place> =
+        versions.iter().filter(|(v, _)| matches!(v.base, Base::Version(_))).map(|(v, _)| v.place()).collect();
+    if !replaced.is_empty() {
+        retire(connection, &replaced).await?;
+    }
+    let mut keys = Columns::default();
+    let mut links: Vec<(Place, Uuid)> = Vec::new();
+    let mut relations: Vec<(TenantId, RelationRow, [u8; 16])> = Vec::new();
+    let mut records = Records::default();
+    for (version, entry) in versions {
+        let place = version.place();
+        for key in version.keys {
+            keys.push(place.0, key);
+        }
+        links.extend(version.links.into_iter().map(|target| (place, target)));
+        relations.extend(version.relations.into_iter().map(|(row, proof)| (version.at.tenant, row, proof)));
+        records.push(&version.at, version.owner_version, version.body, entry);
+    }
+    keys.insert(connection, now).await?;
+    records.upsert(connection).await?;
+    insert_links(connection, &links).await?;
+    insert_relations(connection, relations).await
+}
+
+/// Moves current versions to the older ones, and forgets what they stated.
+async fn retire(connection: &mut AsyncPgConnection, places: &[Place]) -> diesel::QueryResult<()> {
+    at_places(
+        "INSERT INTO record_version SELECT r.* FROM unnest(?, ?, ?) AS k(tenant, type, key)
+         JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key",
+        places,
+    )
+    .execute(connection)
+    .await?;
+    at_places(
+        "DELETE FROM record_link l USING unnest(?, ?, ?) AS k(tenant, type, key)
+         WHERE l.tenant = k.tenant AND l.type = k.type AND l.key = k.key",
+        places,
+    )
+    .execute(connection)
+    .await?;
+    at_places(
+        "DELETE FROM relation x USING unnest(?, ?, ?) AS k(tenant, type, key)
+         WHERE x.tenant = k.tenant AND x.source_type = k.type AND x.source_key = k.key",
+        places,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Columns {
+    tenants: Vec<i32>,
+    ids: Vec<Uuid>,
+    versions: Vec<i16>,
+    unders: Vec<Uuid>,
+    wrapped: Vec<Sealed>,
+}
+
+impl Columns {
+    fn push(&mut self, tenant: i32, key: NewKey) {
+        self.tenants.push(tenant);
+        self.ids.push(key.id);
+        self.versions.push(i16::try_from(key.version).unwrap_or(i16::MAX));
+        self.unders.push(key.under);
+        self.wrapped.push(key.wrapped);
+    }
+
+    async fn insert(self, connection: &mut AsyncPgConnection, now: DateTime<Utc>) -> diesel::QueryResult<()> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        Statement::new(
+            "INSERT INTO data_key (tenant, id, version, under, wrapped, created)
+             SELECT k.tenant, k.id, k.version, k.under, k.wrapped, ? FROM unnest(?, ?, ?, ?, ?)
+                 AS k(tenant, id, version, under, wrapped)",
+        )
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<Integer>, _>(self.tenants)
+        .bind::<Array<SqlUuid>, _>(self.ids)
+        .bind::<Array<SmallInt>, _>(self.versions)
+        .bind::<Array<SqlUuid>, _>(self.unders)
+        .bind::<Array<SealedSql>, _>(self.wrapped)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Records {
+    tenants: Vec<i32>,
+    kinds: Vec<i16>,
+    keys: Vec<Uuid>,
+    versions: Vec<i32>,
+    updated: Vec<DateTime<Utc>>,
+    deleted: Vec<bool>,
+    owners: Vec<Uuid>,
+    owner_versions: Vec<i16>,
+    bodies: Vec<Sealed>,
+    entries: Vec<i64>,
+}
+
+impl Records {
+    fn push(&mut self, at: &RecordBinding, owner_version: u16, body: Sealed, entry: i64) {
+        self.tenants.push(at.tenant.0);
+        self.kinds.push(at.kind.code());
+        self.keys.push(at.key);
+        self.versions.push(at.version);
+        self.updated.push(at.updated);
+        self.deleted.push(at.deleted);
+        self.owners.push(at.owner);
+        self.owner_versions.push(i16::try_from(owner_version).unwrap_or(i16::MAX));
+        self.bodies.push(body);
+        self.entries.push(entry);
+    }
+
+    async fn upsert(self, connection: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
+        Statement::new(
+            "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry)
+             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (tenant, type, key) DO UPDATE SET
+                 version = excluded.version, updated = excluded.updated, deleted = excluded.deleted,
+                 owner = excluded.owner, owner_version = excluded.owner_version, body = excluded.body,
+                 entry = excluded.entry",
+        )
+        .bind::<Array<Integer>, _>(self.tenants)
+        .bind::<Array<SmallInt>, _>(self.kinds)
+        .bind::<Array<SqlUuid>, _>(self.keys)
+        .bind::<Array<Integer>, _>(self.versions)
+        .bind::<Array<Timestamptz>, _>(self.updated)
+        .bind::<Array<Bool>, _>(self.deleted)
+        .bind::<Array<SqlUuid>, _>(self.owners)
+        .bind::<Array<SmallInt>, _>(self.owner_versions)
+        .bind::<Array<SealedSql>, _>(self.bodies)
+        .bind::<Array<BigInt>, _>(self.entries)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+async fn insert_links(connection: &mut AsyncPgConnection, links: &[(Place, Uuid)]) -> diesel::QueryResult<()> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<Place> = links.iter().map(|(place, _)| *place).collect();
+    at_places(
+        "INSERT INTO record_link (tenant, type, key, target)
+         SELECT * FROM unnest(?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        &places,
+    )
+    .bind::<Array<SqlUuid>, _>(links.iter().map(|(_, target)| *target).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_relations(
+    connection: &mut AsyncPgConnection,
+    rows: Vec<(TenantId, RelationRow, [u8; 16])>,
+) -> diesel::QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let source = |row: &RelationRow| -> (ResourceType, Uuid) { row.source };
+    Statement::new(
+        "INSERT INTO relation (tenant, patient, actor, kind, source_type, source_key, since, until, proof)
+         SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind::<Array<Integer>, _>(rows.iter().map(|r| r.0.0).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(rows.iter().map(|r| r.1.patient).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(rows.iter().map(|r| r.1.actor).collect::<Vec<_>>())
+    .bind::<Array<SmallInt>, _>(rows.iter().map(|r| r.1.kind).collect::<Vec<_>>())
+    .bind::<Array<SmallInt>, _>(rows.iter().map(|r| source(&r.1).0.code()).collect::<Vec<_>>())
+    .bind::<Array<SqlUuid>, _>(rows.iter().map(|r| source(&r.1).1).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(rows.iter().map(|r| r.1.since).collect::<Vec<_>>())
+    .bind::<Array<Timestamptz>, _>(rows.iter().map(|r| r.1.until).collect::<Vec<_>>())
+    .bind::<Array<Binary>, _>(rows.iter().map(|r| r.2.to_vec()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
