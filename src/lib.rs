@@ -16,3 +16,5 @@ pub mod seal;
 pub mod identity;
 
 pub mod gate;
+
+pub mod store;

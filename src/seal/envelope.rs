@@ -126,6 +126,13 @@ pub(super) struct NamedKey {
     pub(super) key: Zeroizing<[u8; 32]>,
 }
 
+/// Diesel asks for it; shows the length only.
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
 impl Sealed {
     /// Takes bytes that came out of a sealed column or file, if their header is one.
     ///

@@ -5,7 +5,7 @@ use diesel::{
     OptionalExtension as _, QueryableByName,
     sql_types::{Array, Integer, Timestamptz, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncConnection as _, RunQueryDsl as _, scoped_futures::ScopedFutureExt as _};
+use diesel_async::{AsyncConnection as _, RunQueryDsl as _};
 use uuid::Uuid;
 
 use super::{
@@ -66,30 +66,32 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut connection = self.connection().await?;
         let added = connection
-            .transaction::<_, diesel::result::Error, _>(|connection| {
-                async move {
-                    Statement::new("INSERT INTO account (tenant, id, version, updated, body) VALUES (?, ?, 1, ?, ?)")
-                        .bind::<Integer, _>(tenant.0)
-                        .bind::<SqlUuid, _>(id)
-                        .bind::<Timestamptz, _>(now)
-                        .bind::<SealedSql, _>(body)
-                        .execute(connection)
-                        .await?;
-                    Statement::new("INSERT INTO account_name (key, tenant, id) SELECT k, ?, ? FROM unnest(?) AS k")
-                        .bind::<Integer, _>(tenant.0)
-                        .bind::<SqlUuid, _>(id)
-                        .bind::<Array<SqlUuid>, _>(names)
-                        .execute(connection)
-                        .await
-                }
-                .scope_boxed()
+            .transaction::<_, diesel::result::Error, _>(async |connection| {
+                Statement::new(
+                    "INSERT INTO account (tenant, id, version, updated, body) VALUES (?, ?, 1, ?, ?)",
+                )
+                .bind::<Integer, _>(tenant.0)
+                .bind::<SqlUuid, _>(id)
+                .bind::<Timestamptz, _>(now)
+                .bind::<SealedSql, _>(body)
+                .execute(connection)
+                .await?;
+                Statement::new(
+                    "INSERT INTO account_name (key, tenant, id) SELECT k, ?, ? FROM unnest(?) AS k",
+                )
+                .bind::<Integer, _>(tenant.0)
+                .bind::<SqlUuid, _>(id)
+                .bind::<Array<SqlUuid>, _>(names)
+                .execute(connection)
+                .await
             })
             .await;
         match added {
             Ok(_) => Ok(true),
-            Err(diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, _)) => {
-                Ok(false)
-            }
+            Err(diesel::result::Error::DatabaseError(
+                diesel::result::DatabaseErrorKind::UniqueViolation,
+                _,
+            )) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -135,11 +137,12 @@ impl Store {
             .bind::<Timestamptz, _>(now)
             .execute(&mut connection)
             .await?;
-        let fresh = Statement::new("INSERT INTO assertion_seen (key, expires) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind::<SqlUuid, _>(key)
-            .bind::<Timestamptz, _>(expires)
-            .execute(&mut connection)
-            .await?;
+        let fresh =
+            Statement::new("INSERT INTO assertion_seen (key, expires) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                .bind::<SqlUuid, _>(key)
+                .bind::<Timestamptz, _>(expires)
+                .execute(&mut connection)
+                .await?;
         Ok(fresh == 1)
     }
 }

@@ -139,10 +139,11 @@ fn tls(roots: Option<&std::path::Path>) -> Result<MakeRustlsConnect, DatabaseErr
             store.add_parsable_certificates([certificate.map_err(DatabaseError::Roots)?]);
         }
     }
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| DatabaseError::Url)?
-        .with_root_certificates(store)
-        .with_no_client_auth();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| DatabaseError::Url)?
+            .with_root_certificates(store)
+            .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }

@@ -63,8 +63,21 @@ pub struct Fetcher {
 }
 
 enum Ask {
-    Record { tenant: TenantId, kind: ResourceType, key: Uuid, actor: Option<Uuid>, now: DateTime<Utc>, reply: Reply<Option<Row>> },
-    Standing { tenant: TenantId, patient: Uuid, actor: Option<Uuid>, now: DateTime<Utc>, reply: Reply<Standing> },
+    Record {
+        tenant: TenantId,
+        kind: ResourceType,
+        key: Uuid,
+        actor: Option<Uuid>,
+        now: DateTime<Utc>,
+        reply: Reply<Option<Row>>,
+    },
+    Standing {
+        tenant: TenantId,
+        patient: Uuid,
+        actor: Option<Uuid>,
+        now: DateTime<Utc>,
+        reply: Reply<Standing>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -114,7 +127,11 @@ impl Fetcher {
         self.ask(Ask::Standing { tenant, patient, actor, now, reply }, answer).await
     }
 
-    async fn ask<T>(&self, ask: Ask, answer: oneshot::Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn ask<T>(
+        &self,
+        ask: Ask,
+        answer: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let lane = self.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let sender = self.lanes.get(lane).ok_or_else(|| away("no lane"))?;
         sender.try_send(ask).map_err(|_| away("too many requests wait for the database"))?;
@@ -159,7 +176,10 @@ async fn connect(database: &Database) -> Option<AsyncPgConnection> {
     Some(connection)
 }
 
-async fn answer(connection: &mut AsyncPgConnection, asks: &mut Vec<Ask>) -> Result<(), diesel::result::Error> {
+async fn answer(
+    connection: &mut AsyncPgConnection,
+    asks: &mut Vec<Ask>,
+) -> Result<(), diesel::result::Error> {
     let mut records = Batch::default();
     let mut standings = Batch::default();
     for ask in asks.drain(..) {

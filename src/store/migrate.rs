@@ -22,7 +22,9 @@ pub async fn migrate(owner: &Database) -> Result<Vec<String>, StoreError> {
     let applied = tokio::task::spawn_blocking(move || {
         let mut harness = AsyncMigrationHarness::new(connection);
         let applied = harness.run_pending_migrations(MIGRATIONS);
-        applied.map(|steps| steps.iter().map(ToString::to_string).collect()).map_err(|error| error.to_string())
+        applied
+            .map(|steps| steps.iter().map(ToString::to_string).collect())
+            .map_err(|error| error.to_string())
     })
     .await;
     match applied {

@@ -79,7 +79,8 @@ impl RawRow {
                 deleted: self.deleted,
                 owner: self.owner,
             },
-            owner_version: u16::try_from(self.owner_version).map_err(|_| StoreError::Form("record.owner_version"))?,
+            owner_version: u16::try_from(self.owner_version)
+                .map_err(|_| StoreError::Form("record.owner_version"))?,
             body: self.body,
             entry: self.entry,
             wrapped: self.wrapped,

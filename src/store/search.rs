@@ -220,7 +220,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
-    pub async fn shared_key(&self, view: &View, id: Uuid, version: i16) -> Result<Vec<SharedKey>, StoreError> {
+    pub async fn shared_key(
+        &self,
+        view: &View,
+        id: Uuid,
+        version: i16,
+    ) -> Result<Vec<SharedKey>, StoreError> {
         let statement = standing(Statement::new(SHARED), view)
             .bind::<Integer, _>(view.tenant.0)
             .bind::<SqlUuid, _>(id)

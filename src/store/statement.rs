@@ -117,8 +117,6 @@ impl Query for Statement {
     type SqlType = Untyped;
 }
 
-impl<Conn> diesel::RunQueryDsl<Conn> for Statement {}
-
 /// Only to satisfy Diesel's bounds on expressions of the sealed type.
 impl AsExpression<SealedSql> for Sealed {
     type Expression = diesel::internal::derives::as_expression::Bound<SealedSql, Self>;

@@ -292,7 +292,10 @@ impl Records {
     }
 }
 
-async fn insert_links(connection: &mut AsyncPgConnection, links: &[(Place, Uuid)]) -> diesel::QueryResult<()> {
+async fn insert_links(
+    connection: &mut AsyncPgConnection,
+    links: &[(Place, Uuid)],
+) -> diesel::QueryResult<()> {
     if links.is_empty() {
         return Ok(());
     }
