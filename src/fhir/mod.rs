@@ -6,5 +6,12 @@
 //! A resource is a [`serde_json::Value`] that keeps the order of its members and the digits of its
 //! numbers, so what was received is what is given back.
 
+pub mod bundle;
+pub mod capability;
+pub mod compartment;
 pub mod kinds;
+pub mod meta;
 pub mod outcome;
+pub mod reference;
+pub mod relation;
+pub mod search;
