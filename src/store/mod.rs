@@ -4,6 +4,7 @@
 //! seal or decides; nothing here writes a record outside the ledger's transaction.
 
 pub mod account;
+pub mod cluster;
 pub mod connect;
 pub mod fetch;
 pub mod migrate;
