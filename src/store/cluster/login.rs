@@ -176,6 +176,12 @@ fn check_database_name(name: &str) -> Result<(), ClusterError> {
     if is_plain && begins_well && name.len() <= 63 { Ok(()) } else { Err(ClusterError::DatabaseName) }
 }
 
+/// Closes the schema that PostgreSQL 14 lets everybody write to; `client` is connected to the database.
+pub(super) async fn close_public_schema(client: &Client) -> Result<(), ClusterError> {
+    let close = client.batch_execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+    bounded("closing the schema public", close).await
+}
+
 async fn bounded<T>(
     what: &'static str,
     statement: impl Future<Output = Result<T, tokio_postgres::Error>>,

@@ -237,7 +237,8 @@ impl Cluster {
     /// If the name is no plain identifier, or PostgreSQL refuses.
     pub async fn ensure_database(&self, database: &str) -> Result<(), ClusterError> {
         let owner = self.connect(MAINTENANCE, Role::Owner).await?;
-        login::ensure_database(&owner, database).await
+        login::ensure_database(&owner, database).await?;
+        login::close_public_schema(&self.connect(database, Role::Owner).await?).await
     }
 
     /// How to reach `database` as `role`. It holds a password: never print it.

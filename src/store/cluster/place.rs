@@ -48,6 +48,9 @@ impl Place {
     pub(super) fn open(config: &ClusterConfig) -> Result<Self, ClusterError> {
         let home = config.home.as_path();
         let is_new = !home.is_dir();
+        if let Some(parent) = home.parent().filter(|_| is_new) {
+            fs::create_dir_all(parent).at("create", parent)?;
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(home).at("create", home)?;
         let home = fs::canonicalize(home).at("resolve", home)?;
         let account = Account::choose(&home)?;
