@@ -4,6 +4,8 @@
 
 mod links;
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 use super::kinds::{LogicalId, ResourceType};
@@ -53,8 +55,8 @@ impl BaseUrl {
     }
 }
 
-/// What one Reference points at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What one Reference points at. It is from a record: `Debug` prints only which form it is.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Reference {
     /// A resource of this server: `Patient/1`, `Patient/1/_history/2`, or the same under its base URL.
     Local {
@@ -135,6 +137,19 @@ impl Reference {
             _ => return None,
         };
         Some(Self::Local { kind, id, version })
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local { .. } => "Local",
+            Self::Conditional(..) => "Conditional",
+            Self::Absolute(_) => "Absolute",
+            Self::Urn(_) => "Urn",
+            Self::Contained(_) => "Contained",
+            Self::LogicalOnly => "LogicalOnly",
+        })
     }
 }
 

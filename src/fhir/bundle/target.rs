@@ -2,11 +2,15 @@
 //!
 //! May import only std and what stands beside it in `fhir`.
 
+use std::fmt;
+
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::reference::{BaseUrl, parse_version};
 
 /// What a relative URL of the FHIR API points at (FHIR R4 http.html#summary).
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A query may hold a name or a date of birth: `Debug` prints only which form it is.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Target {
     /// `Type`
     Type(ResourceType),
@@ -65,6 +69,23 @@ impl Target {
             _ => return None,
         };
         Some(found)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Type(_) => "Type",
+            Self::Instance(..) => "Instance",
+            Self::Version(..) => "Version",
+            Self::Search(..) => "Search",
+            Self::InstanceHistory(..) => "InstanceHistory",
+            Self::TypeHistory(..) => "TypeHistory",
+            Self::SystemHistory(_) => "SystemHistory",
+            Self::SystemSearch(_) => "SystemSearch",
+            Self::Metadata => "Metadata",
+            Self::Operation(_) => "Operation",
+        })
     }
 }
 
@@ -161,6 +182,11 @@ mod tests {
         ] {
             assert_eq!(parse(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_query_is_not_printed() {
+        assert_eq!(format!("{:?}", parse("Patient?name=Jane").unwrap()), "Search");
     }
 
     #[test]

@@ -87,6 +87,13 @@ fn the_longest_reference_is_taken_and_one_byte_more_is_not() {
 }
 
 #[test]
+fn a_reference_is_not_printed() {
+    let name = "https://other.example/Jane";
+    assert_eq!(format!("{:?}", Reference::parse(name, &base()).unwrap()), "Absolute");
+    assert_eq!(format!("{:?}", Reference::parse("Patient/1", &base()).unwrap()), "Local");
+}
+
+#[test]
 fn a_reference_object_may_have_no_address() {
     assert_eq!(Reference::of(&json!({"identifier": {"value": "1"}}), &base()), Some(Reference::LogicalOnly));
     assert_eq!(Reference::of(&json!({"display": "somebody"}), &base()), None);

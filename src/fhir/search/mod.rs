@@ -50,6 +50,20 @@ pub enum Handling {
     Lenient,
 }
 
+impl Handling {
+    /// What a `Prefer` header asks for (RFC 7240); lenient if it does not say.
+    #[must_use]
+    pub fn of_prefer(header: Option<&str>) -> Self {
+        let strict = header.unwrap_or_default().split([',', ';']).any(|preference| {
+            preference.split_once('=').is_some_and(|(name, value)| {
+                name.trim().eq_ignore_ascii_case("handling")
+                    && value.trim().trim_matches('"').eq_ignore_ascii_case("strict")
+            })
+        });
+        if strict { Self::Strict } else { Self::Lenient }
+    }
+}
+
 /// How an instant is compared (FHIR R4 search.html#prefix).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the R4 prefix of the same name")]

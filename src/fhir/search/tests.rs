@@ -83,6 +83,23 @@ fn the_self_link_is_one_spelling_of_what_was_understood() {
 }
 
 #[test]
+fn handling_is_what_the_client_prefers() {
+    for strict in ["handling=strict", "return=minimal, handling=strict", "Handling = \"strict\"; x"] {
+        assert_eq!(Handling::of_prefer(Some(strict)), Handling::Strict, "{strict}");
+    }
+    for lenient in [
+        None,
+        Some(""),
+        Some("handling=lenient"),
+        Some("strict"),
+        Some("return=strict"),
+        Some("handling=strictly"),
+    ] {
+        assert_eq!(Handling::of_prefer(lenient), Handling::Lenient, "{lenient:?}");
+    }
+}
+
+#[test]
 fn count_is_bounded() {
     for (text, count) in [("_count=0", 0), ("_count=1", 1), ("_count=1000", 1_000), ("_count=1001", 1_000)] {
         let query = good(text);
