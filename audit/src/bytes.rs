@@ -8,6 +8,7 @@ use ring::digest::{Context, SHA256};
 use serde::Serializer;
 
 /// SHA-256 of the concatenation of `parts`.
+#[must_use]
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {

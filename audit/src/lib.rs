@@ -1,9 +1,11 @@
 //! The format of Custodia's audit log, and its offline verification.
 //!
 //! [`Entry`] is what one access is and how it is committed to; [`Edge`] and its neighbours are the
-//! Merkle tree; [`Checkpoint`], [`Signer`] and [`Vkey`] are the signed statements about it. `FORMAT.md` writes every byte down. This crate knows nothing of the
+//! Merkle tree; [`Checkpoint`], [`Signer`] and [`Vkey`] are the signed statements about it; [`bundle`]
+//! is the file an auditor receives. `FORMAT.md` writes every byte down. This crate knows nothing of the
 //! server, of databases or of networks, so that an auditor builds and reads only this.
 
+pub mod bundle;
 mod bytes;
 mod cbor;
 mod checkpoint;

@@ -1,0 +1,154 @@
+//! The command line, read by hand: it is short, and auditors build nothing they need not.
+
+use std::ffi::OsString;
+
+use custodia_audit::{KeyKind, Vkey};
+
+/// How to call the program.
+pub(crate) const USAGE: &str = "\
+Verifies Custodia's audit log offline.
+
+  custodia-verify --vkey KEY [options] EXPORT_FILE
+      verifies an export: every entry of its range, and that the range is complete
+  custodia-verify proof --vkey KEY [options] PROOF_FILE ENTRY
+      verifies a .tlog-proof; ENTRY is a log entry in hexadecimal, or a file that holds its bytes
+
+  --vkey KEY        a key of the log (type 01) or of a witness (type 04): name+id+base64; repeatable
+  --origin ORIGIN   the log's name; without it, the name of the first log key
+  --quorum N        how many of the witnesses given must have cosigned; without it, none
+  --earlier FILE    a checkpoint you kept, which this log must continue (exports only)
+  --entries FILE    write each verified entry to FILE, one JSON document a line (exports only)
+  --json            print the report as JSON
+  --help            print this
+
+Exit code: 0 verified, 1 refused, 2 wrong usage or a file that cannot be read.
+Believe what --entries wrote only if the exit code is 0.";
+
+/// How the report is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Lines for people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// What to do.
+pub(crate) enum Command {
+    /// Print the usage.
+    Help,
+    /// Verify an export.
+    Export {
+        /// The export.
+        file: String,
+        /// Where to write its entries.
+        entries: Option<String>,
+    },
+    /// Verify one proof.
+    Proof {
+        /// The proof.
+        file: String,
+        /// The entry: hexadecimal or a path.
+        entry: String,
+    },
+}
+
+/// The command line.
+pub(crate) struct Options {
+    /// What to do.
+    pub(crate) command: Command,
+    /// The log's name.
+    pub(crate) origin: String,
+    /// The keys to trust.
+    pub(crate) keys: Vec<Vkey>,
+    /// How many witnesses must have signed.
+    pub(crate) quorum: usize,
+    /// The path of an earlier checkpoint.
+    pub(crate) earlier: Option<String>,
+    /// How to print.
+    pub(crate) form: Form,
+}
+
+/// The arguments as they are read, before they are judged.
+#[derive(Default)]
+struct Raw {
+    keys: Vec<Vkey>,
+    origin: Option<String>,
+    quorum: Option<usize>,
+    earlier: Option<String>,
+    entries: Option<String>,
+    plain: Vec<String>,
+    is_json: bool,
+    is_help: bool,
+}
+
+impl Raw {
+    fn read(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut raw = Self::default();
+        let mut arguments =
+            arguments.map(|argument| argument.into_string().map_err(|_| "an argument is not UTF-8"));
+        while let Some(argument) = arguments.next().transpose()? {
+            let mut value = || arguments.next().transpose()?.ok_or(format!("{argument} wants a value"));
+            match argument.as_str() {
+                "--help" | "-h" => raw.is_help = true,
+                "--json" => raw.is_json = true,
+                "--vkey" => {
+                    raw.keys.push(Vkey::parse(&value()?).map_err(|fault| format!("--vkey: {fault}"))?)
+                }
+                "--origin" => once(&mut raw.origin, &argument, value()?)?,
+                "--earlier" => once(&mut raw.earlier, &argument, value()?)?,
+                "--entries" => once(&mut raw.entries, &argument, value()?)?,
+                "--quorum" => {
+                    let number = value()?.parse().map_err(|_| "--quorum wants a number")?;
+                    once(&mut raw.quorum, &argument, number)?;
+                }
+                option if option.starts_with("--") => return Err(format!("unknown option {option}")),
+                _ => raw.plain.push(argument),
+            }
+        }
+        Ok(raw)
+    }
+
+    fn command(&mut self) -> Result<Command, String> {
+        let mut plain = std::mem::take(&mut self.plain).into_iter();
+        let command = match (plain.next(), plain.next(), plain.next(), plain.next()) {
+            (Some(word), Some(file), Some(entry), None) if word == "proof" => Command::Proof { file, entry },
+            (Some(word), ..) if word == "proof" => return Err("proof wants PROOF_FILE and ENTRY".into()),
+            (Some(file), None, ..) => Command::Export { file, entries: self.entries.take() },
+            _ => return Err("one EXPORT_FILE is wanted".into()),
+        };
+        if matches!(command, Command::Proof { .. }) && (self.entries.is_some() || self.earlier.is_some()) {
+            return Err("--entries and --earlier are for exports".into());
+        }
+        Ok(command)
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, argument: &str, value: T) -> Result<(), String> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(format!("{argument} is given twice")),
+    }
+}
+
+impl Options {
+    /// Reads the arguments after the program's name.
+    pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let mut raw = Raw::read(arguments)?;
+        let command = if raw.is_help { Command::Help } else { raw.command()? };
+        let log_key = raw.keys.iter().find(|key| key.kind() == KeyKind::Ed25519);
+        let origin = match (raw.origin, log_key, &command) {
+            (_, _, Command::Help) => String::new(),
+            (_, None, _) => return Err("--vkey with a key of the log (type 01) is wanted".into()),
+            (Some(origin), ..) => origin,
+            (None, Some(key), _) => key.name().to_owned(),
+        };
+        let witnesses = raw.keys.iter().filter(|key| key.kind() == KeyKind::Cosignature).count();
+        let quorum = raw.quorum.unwrap_or(0);
+        if quorum > witnesses {
+            return Err(format!("--quorum {quorum} wants as many witness keys, but {witnesses} are given"));
+        }
+        let form = if raw.is_json { Form::Json } else { Form::Text };
+        Ok(Self { command, origin, keys: raw.keys, quorum, earlier: raw.earlier, form })
+    }
+}
