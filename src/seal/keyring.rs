@@ -134,6 +134,16 @@ impl Keyring {
     }
 }
 
+/// Thirty-two random bytes, for salts and seeds.
+///
+/// # Errors
+/// [`SealError`] when the machine gives none.
+pub fn random_bytes() -> Result<[u8; 32], SealError> {
+    let mut bytes = [0; 32];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SealError)?;
+    Ok(bytes)
+}
+
 fn random_key() -> Result<Zeroizing<[u8; 32]>, SealError> {
     let mut key = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(key.as_mut_slice()).map_err(|_| SealError)?;
@@ -359,16 +369,11 @@ impl DataKey {
     /// Seals a version of a record.
     ///
     /// # Errors
-    /// [`KeyError::Seal`] when sealing fails or there are more than 65,535 labels.
-    pub fn seal_record(
-        &self,
-        at: &RecordBinding,
-        labels: &[String],
-        json: &[u8],
-    ) -> Result<Sealed, KeyError> {
-        let restricted = labels.iter().any(|label| UNCOMPRESSED.contains(&label.as_str()));
+    /// [`KeyError::Seal`] when sealing fails or there are more than 65,535 labels or patients.
+    pub fn seal_record(&self, at: &RecordBinding, record: &Plain) -> Result<Sealed, KeyError> {
+        let restricted = record.labels.iter().any(|label| UNCOMPRESSED.contains(&label.as_str()));
         let compression = if restricted { Compression::None } else { Compression::Zstd1 };
-        let plain = Zeroizing::new(Plain::encode(labels, json).ok_or(SealError)?);
+        let plain = Zeroizing::new(record.encode().ok_or(SealError)?);
         let pressed = press::press(&plain, compression)?;
         Ok(self.0.seal(Content::Record, compression, &at.binding(), &pressed)?)
     }

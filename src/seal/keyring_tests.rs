@@ -27,6 +27,10 @@ mod tempdir {
     }
 }
 
+fn plain(label: &str, json: &[u8]) -> Plain {
+    Plain { id: "1".into(), patients: Vec::new(), labels: vec![label.into()], json: json.to_vec() }
+}
+
 fn at(owner: Uuid) -> RecordBinding {
     RecordBinding {
         tenant: TenantId(1),
@@ -47,7 +51,7 @@ fn a_record_sealed_for_a_patient_opens_under_its_unwrapped_key_only_where_it_sta
     let tenant = keyring.tenant(TenantId(1)).unwrap();
     let patient = Uuid::new_v4();
     let (key, wrapped) = tenant.new_data_key(patient).unwrap();
-    let sealed = key.seal_record(&at(patient), &["a|b".into()], b"{\"resourceType\":\"Patient\"}").unwrap();
+    let sealed = key.seal_record(&at(patient), &plain("a|b", b"{\"resourceType\":\"Patient\"}")).unwrap();
     let again = tenant.data_key(patient, 1, &wrapped).unwrap();
     let plain = again.open_record(&at(patient), &sealed).unwrap().release();
     assert_eq!(plain.json, b"{\"resourceType\":\"Patient\"}");
@@ -78,7 +82,7 @@ fn a_shared_key_opens_under_each_of_its_patients() {
     let (stranger, _) = tenant.new_data_key(Uuid::new_v4()).unwrap();
     let id = Uuid::new_v4();
     let (key, wraps) = tenant.new_shared_key(id, &[&mother, &child]).unwrap();
-    let sealed = key.seal_record(&at(id), &[], b"{}").unwrap();
+    let sealed = key.seal_record(&at(id), &plain("", b"{}")).unwrap();
     for (patient, wrap) in [&mother, &child].into_iter().zip(&wraps) {
         let opened = tenant.shared_key(id, 1, patient, wrap).unwrap();
         assert_eq!(opened.open_record(&at(id), &sealed).unwrap().release().json, b"{}");

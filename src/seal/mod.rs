@@ -10,8 +10,8 @@ pub mod opened;
 mod press;
 pub mod record;
 
-pub use envelope::{Binding, OpenError, Sealed};
-pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys};
+pub use envelope::{Binding, OpenError, SealError, Sealed};
+pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys, random_bytes};
 pub use keystore::{Keystore, KeystoreError, Protection};
 pub use opened::Opened;
 pub use record::{Plain, RecordBinding};

@@ -1,9 +1,10 @@
-//! A record as it is sealed: its labels, for the gate, before its JSON, for the caller.
+//! A record as it is sealed: what the gate and the log need of it, before the JSON for the caller.
 //!
 //! ```text
 //! byte 0       format, 01
-//!      1..3    number of security labels (u16, big-endian)
-//!              each: length (u16), `system|code`
+//!      1..3    length of the logical id (u16, big-endian), the id
+//!      then    number of patients (u16), each: length (u16), logical id
+//!      then    number of security labels (u16), each: length (u16), `system|code`
 //!      then    the JSON, byte for byte as it is released
 //! ```
 
@@ -14,7 +15,12 @@ use super::envelope::{Binding, OpenError};
 use crate::{fhir::kinds::ResourceType, tenant::TenantId};
 
 /// What an opened record holds.
+#[derive(Clone)]
 pub struct Plain {
+    /// Its logical id.
+    pub id: String,
+    /// Logical ids of the patients it is about.
+    pub patients: Vec<String>,
     /// Security labels of `meta.security`, as `system|code`.
     pub labels: Vec<String>,
     /// The resource as JSON, with its id and meta.
@@ -22,32 +28,51 @@ pub struct Plain {
 }
 
 impl Plain {
-    pub(super) fn encode(labels: &[String], json: &[u8]) -> Option<Vec<u8>> {
-        let mut out = Vec::with_capacity(3 + json.len() + labels.iter().map(|l| l.len() + 2).sum::<usize>());
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        let words = self.patients.iter().chain(&self.labels).map(|word| word.len() + 2).sum::<usize>();
+        let mut out = Vec::with_capacity(8 + self.id.len() + words + self.json.len());
         out.push(1);
-        out.extend_from_slice(&u16::try_from(labels.len()).ok()?.to_be_bytes());
-        for label in labels {
-            out.extend_from_slice(&u16::try_from(label.len()).ok()?.to_be_bytes());
-            out.extend_from_slice(label.as_bytes());
+        put(&mut out, &self.id)?;
+        for list in [&self.patients, &self.labels] {
+            out.extend_from_slice(&u16::try_from(list.len()).ok()?.to_be_bytes());
+            list.iter().try_for_each(|word| put(&mut out, word))?;
         }
-        out.extend_from_slice(json);
+        out.extend_from_slice(&self.json);
         Some(out)
     }
 
     pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Self, OpenError> {
-        let mut labels = Vec::new();
         let rest = bytes.strip_prefix(&[1]).ok_or(OpenError::Plaintext)?;
-        let (count, mut rest) = take_u16(rest)?;
-        for _ in 0..count {
-            let (length, after) = take_u16(rest)?;
-            let (label, after) = after.split_at_checked(length).ok_or(OpenError::Plaintext)?;
-            labels.push(String::from_utf8(label.to_vec()).map_err(|_| OpenError::Plaintext)?);
-            rest = after;
-        }
+        let (id, rest) = take_word(rest)?;
+        let (patients, rest) = take_words(rest)?;
+        let (labels, rest) = take_words(rest)?;
         let start = bytes.len() - rest.len();
         bytes.drain(..start);
-        Ok(Self { labels, json: bytes })
+        Ok(Self { id, patients, labels, json: bytes })
     }
+}
+
+fn put(out: &mut Vec<u8>, word: &str) -> Option<()> {
+    out.extend_from_slice(&u16::try_from(word.len()).ok()?.to_be_bytes());
+    out.extend_from_slice(word.as_bytes());
+    Some(())
+}
+
+fn take_word(bytes: &[u8]) -> Result<(String, &[u8]), OpenError> {
+    let (length, rest) = take_u16(bytes)?;
+    let (word, rest) = rest.split_at_checked(length).ok_or(OpenError::Plaintext)?;
+    Ok((String::from_utf8(word.to_vec()).map_err(|_| OpenError::Plaintext)?, rest))
+}
+
+fn take_words(bytes: &[u8]) -> Result<(Vec<String>, &[u8]), OpenError> {
+    let (count, mut rest) = take_u16(bytes)?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let (word, after) = take_word(rest)?;
+        words.push(word);
+        rest = after;
+    }
+    Ok((words, rest))
 }
 
 fn take_u16(bytes: &[u8]) -> Result<(usize, &[u8]), OpenError> {
@@ -95,11 +120,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_comes_back_with_its_labels() {
-        let labels = vec!["http://example.org|R".to_owned(), String::new()];
-        let bytes = Plain::encode(&labels, b"{}").unwrap();
-        let plain = Plain::decode(bytes.clone()).unwrap();
-        assert_eq!((plain.labels, plain.json), (labels, b"{}".to_vec()));
+    fn a_record_comes_back_with_its_words() {
+        let plain = Plain {
+            id: "a".into(),
+            patients: vec!["p".into()],
+            labels: vec!["http://example.org|R".into(), String::new()],
+            json: b"{}".to_vec(),
+        };
+        let bytes = plain.encode().unwrap();
+        let again = Plain::decode(bytes.clone()).unwrap();
+        assert_eq!(
+            (again.id, again.patients, again.labels, again.json),
+            (plain.id, plain.patients, plain.labels, plain.json)
+        );
         for cut in 0..bytes.len() - 2 {
             assert!(Plain::decode(bytes.get(..cut).unwrap().to_vec()).is_err(), "{cut}");
         }

@@ -1,0 +1,53 @@
+//! One request, as the log will know it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use custodia_audit::Kind;
+use uuid::Uuid;
+
+use crate::identity::Caller;
+
+/// The longest query that is kept in an entry; a longer one is cut and marked.
+pub const QUERY_BYTES_MAX: usize = 4_096;
+
+/// Who asked for what, from where: everything an entry says that does not depend on the outcome.
+#[derive(Clone)]
+pub struct Access {
+    /// The request's id.
+    pub request: Uuid,
+    /// The caller, once identity has established one.
+    pub caller: Option<Arc<Caller>>,
+    /// Where the request came from.
+    pub address: IpAddr,
+    /// SHA-256 of the client certificate that was presented, whether or not it is registered.
+    pub thumbprint: Option<[u8; 32]>,
+    /// FHIR interaction or operation.
+    pub interaction: &'static str,
+    /// The path asked for, and the query of a search.
+    pub query: Option<String>,
+}
+
+impl Access {
+    /// Keeps a path or query, cut to [`QUERY_BYTES_MAX`].
+    #[must_use]
+    pub fn cut(text: &str) -> String {
+        if text.len() <= QUERY_BYTES_MAX {
+            return text.to_owned();
+        }
+        let mut end = QUERY_BYTES_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        format!("{}…", text.get(..end).unwrap_or_default())
+    }
+
+    /// What a refusal of this request is an entry of.
+    pub(super) fn refusal_kind(&self) -> Kind {
+        match self.interaction {
+            "token" => Kind::Token,
+            "login" => Kind::Login,
+            "handshake" => Kind::Edge,
+            _ => Kind::Refusal,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What only the ledger can hand out.
+
+use std::{fmt, sync::Arc};
+
+/// Something whose entry has been committed. Only the ledger builds one, and a route returns nothing else.
+///
+/// ```compile_fail
+/// use custodia::{answer::Answer, ledger::Audited};
+/// let forged: Audited<Answer> = Audited { inner: Answer::empty(200), receipt: todo!() };
+/// ```
+#[must_use]
+pub struct Audited<T> {
+    inner: T,
+    receipt: Receipt,
+}
+
+/// Where the entry stands: what `Custodia-Receipt` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    origin: Arc<str>,
+    index: u64,
+}
+
+impl<T> Audited<T> {
+    pub(super) const fn new(inner: T, receipt: Receipt) -> Self {
+        Self { inner, receipt }
+    }
+
+    /// The receipt.
+    pub const fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
+    /// Takes it apart, on its way to the wire.
+    pub fn into_parts(self) -> (T, Receipt) {
+        (self.inner, self.receipt)
+    }
+}
+
+impl Receipt {
+    pub(super) const fn new(origin: Arc<str>, index: u64) -> Self {
+        Self { origin, index }
+    }
+
+    /// Index of the entry in the log.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+}
+
+/// `<origin>/<index>`.
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.origin, self.index)
+    }
+}

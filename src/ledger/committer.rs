@@ -1,0 +1,504 @@
+//! The committer: whatever waits, one transaction, one fsync.
+//!
+//! Order of a batch, which is the design:
+//! 1. take what waits; 2. lock the head; 3. lock what is changed and test what it stands on; 4. number the
+//! entries, commit to them, seal their bodies; 5. write versions and entries; 6. recompute the tree from what
+//! the database says it holds; 7. sign; 8. move the head from exactly the old size and root; 9. commit;
+//! 10. wake the waiters.
+//!
+//! If we crash before 9 nothing has happened and nobody was answered; after it everything has, and whoever was
+//! not answered will find it done. A signature from 7 whose transaction fails is dropped with the batch: it
+//! never left this process.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use custodia_audit::{Checkpoint, Control, Edge, Event, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash};
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::{
+    draft::{AccessDraft, ControlDraft, Draft},
+    head::{self, EdgeError, signed},
+    keys::{AuditKeyError, AuditKeys, month_of},
+};
+use crate::{
+    clock::Clock,
+    seal::{AuditKey, KeyError, Sealed, random_bytes},
+    store::{
+        Database,
+        statement::{SealedSql, Statement},
+        write::{self, Base, NewVersion, Place},
+    },
+    tenant::TenantId,
+};
+
+/// Submissions in one transaction.
+pub(super) const BATCH_SUBMISSIONS_MAX: usize = 512;
+/// Changes and entries in one transaction, unless a single submission has more.
+pub(super) const BATCH_CHANGES_MAX: usize = 1_024;
+/// How long one batch may take before its connection is given up.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Changes with the position of the draft that records each, the drafts, and who waits.
+pub(super) struct Submission {
+    pub(super) changes: Vec<(NewVersion, usize)>,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) reply: oneshot::Sender<Outcome>,
+}
+
+impl Submission {
+    fn weight(&self) -> usize {
+        self.changes.len() + self.drafts.len()
+    }
+}
+
+/// What became of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Durable; the index of its last entry.
+    Committed(u64),
+    /// What it stood on has changed; nothing of it was written.
+    Stale,
+    /// Not committed, or not known to be.
+    Down,
+}
+
+/// Why a batch failed.
+#[derive(Debug, thiserror::Error)]
+enum BatchError {
+    #[error("a statement failed")]
+    Database(#[from] diesel::result::Error),
+    #[error("the head does not hold")]
+    Edge(#[from] EdgeError),
+    #[error("a key cannot be had")]
+    AuditKey(#[from] AuditKeyError),
+    #[error("sealing failed")]
+    Seal(#[from] KeyError),
+    #[error("the head moved while it was locked, or the database holds other leaves than it was given")]
+    Fatal,
+    #[error("the batch took too long, or there is no connection")]
+    Away,
+}
+
+pub(super) struct Committer {
+    database: Database,
+    shard: i16,
+    origin: Arc<str>,
+    node: String,
+    signer: Signer,
+    keys: AuditKeys,
+    clock: Clock,
+    connection: Option<AsyncPgConnection>,
+    /// The tree at the size this process last saw.
+    edge: Option<Edge>,
+    /// Sequence number of this node's next access entry.
+    sequence: u64,
+    /// Time of this node's last entry: time never runs back in the log.
+    last: DateTime<Utc>,
+}
+
+impl Committer {
+    pub(super) fn new(
+        database: Database,
+        shard: i16,
+        origin: Arc<str>,
+        node: String,
+        signer: Signer,
+        keys: AuditKeys,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            database,
+            shard,
+            origin,
+            node,
+            signer,
+            keys,
+            clock,
+            connection: None,
+            edge: None,
+            sequence: 0,
+            last: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// Commits until the last sender is gone.
+    pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Submission>) {
+        let mut waiting: Vec<Submission> = Vec::with_capacity(BATCH_SUBMISSIONS_MAX);
+        loop {
+            if waiting.is_empty() && receiver.recv_many(&mut waiting, BATCH_SUBMISSIONS_MAX).await == 0 {
+                return;
+            }
+            let batch = next_batch(&mut waiting);
+            let (replies, work): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|s| (s.reply, (s.changes, s.drafts))).unzip();
+            let outcomes = self.commit(work).await;
+            for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                // A caller that gave up waiting has no use for the answer; what is committed stays committed.
+                reply.send(outcome).ok();
+            }
+        }
+    }
+
+    async fn commit(&mut self, work: Vec<Work>) -> Vec<Outcome> {
+        let count = work.len();
+        let result = match tokio::time::timeout(BATCH_TIMEOUT, self.attempt(work)).await {
+            Ok(result) => result,
+            Err(_) => Err(BatchError::Away),
+        };
+        match result {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::error!(event = "ledger_batch_failed", error = error_chain(&error), submissions = count);
+                // Nothing of the batch counts. The connection may be in any state and the edge may have
+                // grown: both are made anew from what the database says.
+                self.connection = None;
+                self.edge = None;
+                vec![Outcome::Down; count]
+            }
+        }
+    }
+
+    async fn attempt(&mut self, work: Vec<Work>) -> Result<Vec<Outcome>, BatchError> {
+        let now = self.clock.now().max(self.last);
+        let month = month_of(now);
+        let mut keys = HashMap::new();
+        for draft in work.iter().flat_map(|(_, drafts)| drafts) {
+            if let Draft::Access(access) = draft
+                && !keys.contains_key(&access.tenant)
+            {
+                keys.insert(access.tenant, self.keys.sealing(access.tenant, month).await?);
+            }
+        }
+        if self.connection.is_none() {
+            self.connection = Some(self.database.connect().await.map_err(|_| BatchError::Away)?);
+        }
+        let mut connection = self.connection.take().ok_or(BatchError::Away)?;
+        let edge = self.edge.take();
+        let batch = Batch {
+            shard: self.shard,
+            origin: &self.origin,
+            node: &self.node,
+            signer: &self.signer,
+            keys: &keys,
+            now,
+            month,
+            sequence: self.sequence,
+        };
+        let done = connection.transaction(async |connection| batch.run(connection, edge, work).await).await?;
+        self.connection = Some(connection);
+        self.edge = Some(done.edge);
+        self.sequence = done.sequence;
+        self.last = now;
+        Ok(done.outcomes)
+    }
+}
+
+/// Cuts the next batch off what waits: at least one submission, then as many as fit.
+fn next_batch(waiting: &mut Vec<Submission>) -> Vec<Submission> {
+    let mut weight = 0;
+    let fits = waiting
+        .iter()
+        .take_while(|submission| {
+            weight += submission.weight();
+            weight <= BATCH_CHANGES_MAX
+        })
+        .count();
+    let rest = waiting.split_off(fits.max(1).min(waiting.len()));
+    std::mem::replace(waiting, rest)
+}
+
+type Work = (Vec<(NewVersion, usize)>, Vec<Draft>);
+
+/// What one transaction works with.
+struct Batch<'a> {
+    shard: i16,
+    origin: &'a str,
+    node: &'a str,
+    signer: &'a Signer,
+    keys: &'a HashMap<TenantId, Arc<AuditKey>>,
+    now: DateTime<Utc>,
+    month: i32,
+    sequence: u64,
+}
+
+struct Done {
+    edge: Edge,
+    sequence: u64,
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(QueryableByName)]
+struct Inserted {
+    #[diesel(sql_type = BigInt)]
+    index: i64,
+    #[diesel(sql_type = Binary)]
+    leaf: Vec<u8>,
+}
+
+impl Batch<'_> {
+    async fn run(
+        &self,
+        connection: &mut AsyncPgConnection,
+        edge: Option<Edge>,
+        work: Vec<Work>,
+    ) -> Result<Done, BatchError> {
+        let head = head::lock(connection, self.shard).await?;
+        let mut edge = match edge {
+            Some(edge) if signed(edge.size()) == head.size && edge.root().0.as_slice() == head.root => edge,
+            // Another server moved the head, or this one has just started or failed.
+            _ => head::load_edge(connection, self.shard, &head).await?,
+        };
+        let stale = stale(connection, &work).await?;
+        let mut rows = Rows::default();
+        let mut versions = Vec::new();
+        let mut outcomes = Vec::with_capacity(work.len());
+        let mut index = edge.size();
+        let mut sequence = self.sequence;
+        for ((changes, drafts), stale) in work.into_iter().zip(stale) {
+            if stale {
+                outcomes.push(Outcome::Stale);
+                continue;
+            }
+            versions.extend(changes.into_iter().map(|(version, draft)| (version, signed(index) + signed_usize(draft))));
+            for draft in drafts {
+                self.number(&mut rows, index, &mut sequence, draft)?;
+                index += 1;
+            }
+            outcomes.push(Outcome::Committed(index.saturating_sub(1)));
+        }
+        if rows.indexes.is_empty() {
+            return Ok(Done { edge, sequence, outcomes });
+        }
+        if !versions.is_empty() {
+            write::write(connection, versions, self.now).await?;
+        }
+        let inserted = rows.insert(connection, self.shard).await?;
+        let tiles = grow(&mut edge, inserted, index)?;
+        self.advance(connection, &head, &edge, tiles).await?;
+        Ok(Done { edge, sequence, outcomes })
+    }
+
+    /// Gives a draft its index: encodes, commits and seals.
+    fn number(&self, rows: &mut Rows, index: u64, sequence: &mut u64, draft: Draft) -> Result<(), BatchError> {
+        match draft {
+            Draft::Access(draft) => {
+                let key = self.keys.get(&draft.tenant).ok_or(BatchError::Fatal)?;
+                let (leaf, body) = self.seal(&draft, *sequence, key)?;
+                *sequence += 1;
+                rows.push(index, draft.tenant, self.month, draft.patient, leaf, Some(body));
+            }
+            Draft::Control(draft) => {
+                let (node, time_micros) = (self.node.to_owned(), self.now.timestamp_micros());
+                let control = match draft {
+                    ControlDraft::Start => {
+                        Control::Start { node, time_micros, version: env!("CARGO_PKG_VERSION").to_owned() }
+                    }
+                    ControlDraft::Heartbeat => Control::Heartbeat { node, time_micros, sequence: *sequence },
+                    ControlDraft::Export { first, end, size } => {
+                        Control::Export { node, time_micros, first, end, size }
+                    }
+                };
+                rows.push(index, TenantId::HOUSE, self.month, None, Leaf::Control(control).to_bytes(), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&self, draft: &AccessDraft, sequence: u64, key: &AuditKey) -> Result<(Vec<u8>, Sealed), BatchError> {
+        let event = Event {
+            origin: self.origin.to_owned(),
+            kind: draft.kind,
+            time_micros: self.now.timestamp_micros(),
+            node: self.node.to_owned(),
+            sequence,
+            request: draft.request.into_bytes(),
+            outcome: Ended { status: draft.status, code: draft.code.clone() },
+        };
+        let event = event.to_group();
+        let [actor, subject, object, detail] = &draft.groups;
+        let groups = [&event, actor, subject, object, detail];
+        let seed = random_bytes().map_err(KeyError::from)?;
+        let commitment = commit(&groups, &Salts::from_seed(&seed));
+        let mut body = Vec::with_capacity(52 + groups.iter().map(|g| g.len()).sum::<usize>());
+        body.extend_from_slice(&seed);
+        for group in groups {
+            body.extend_from_slice(&u32::try_from(group.len()).unwrap_or(u32::MAX).to_be_bytes());
+            body.extend_from_slice(group);
+        }
+        let sealed = key.seal_body(draft.tenant, &commitment, &body)?;
+        Ok((Leaf::Access(commitment).to_bytes(), sealed))
+    }
+
+    /// Signs the new tree and moves the head, from exactly where it was.
+    async fn advance(
+        &self,
+        connection: &mut AsyncPgConnection,
+        head: &head::Head,
+        edge: &Edge,
+        tiles: Vec<Tile>,
+    ) -> Result<(), BatchError> {
+        if !tiles.is_empty() {
+            insert_tiles(connection, self.shard, tiles).await?;
+        }
+        let root = edge.root();
+        let checkpoint = Checkpoint { origin: self.origin.to_owned(), size: edge.size(), root };
+        let note = self.signer.sign_checkpoint(&checkpoint).map_err(|_| BatchError::Fatal)?;
+        let moved = Statement::new(
+            "UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?
+             WHERE shard = ? AND size = ? AND root = ?",
+        )
+        .bind::<BigInt, _>(signed(edge.size()))
+        .bind::<Binary, _>(root.0.to_vec())
+        .bind::<Text, _>(note)
+        .bind::<Timestamptz, _>(self.now)
+        .bind::<SmallInt, _>(self.shard)
+        .bind::<BigInt, _>(head.size)
+        .bind::<Binary, _>(head.root.clone())
+        .execute(connection)
+        .await?;
+        if moved == 1 { Ok(()) } else { Err(BatchError::Fatal) }
+    }
+}
+
+/// Which submissions stand on something that is no longer so. Of two that want the same record or make the
+/// same key, the first in the queue has it.
+async fn stale(connection: &mut AsyncPgConnection, work: &[Work]) -> Result<Vec<bool>, BatchError> {
+    let changes = || work.iter().flat_map(|(changes, _)| changes.iter().map(|(change, _)| change));
+    let mut places: Vec<Place> = changes().filter(|c| c.base != Base::Fresh).map(NewVersion::place).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut keys: Vec<(i32, Uuid)> = changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let current =
+        if places.is_empty() { HashMap::new() } else { write::lock_current(connection, &places).await? };
+    let held = if keys.is_empty() { HashSet::new() } else { write::held_keys(connection, &keys).await? };
+    let mut taken: HashSet<Place> = HashSet::new();
+    let mut made: HashSet<(i32, Uuid)> = held;
+    let mut out = Vec::with_capacity(work.len());
+    for (changes, _) in work {
+        let stands = changes.iter().all(|(change, _)| {
+            let found = current.get(&change.place()).copied();
+            let base = match change.base {
+                Base::Fresh => true,
+                Base::Absent => found.is_none(),
+                Base::Version(version) => found == Some(version),
+            };
+            let keys_free = change.keys.iter().all(|key| !made.contains(&(change.at.tenant.0, key.id)));
+            base && keys_free && !taken.contains(&change.place())
+        });
+        if stands {
+            for (change, _) in changes {
+                taken.insert(change.place());
+                made.extend(change.keys.iter().map(|key| (change.at.tenant.0, key.id)));
+            }
+        }
+        out.push(!stands);
+    }
+    Ok(out)
+}
+
+/// Grows the tree by what the database says it now holds, not by what it was sent: a leaf that changed on the
+/// way is never signed.
+fn grow(edge: &mut Edge, mut inserted: Vec<Inserted>, end: u64) -> Result<Vec<Tile>, BatchError> {
+    inserted.sort_unstable_by_key(|row| row.index);
+    let mut tiles = Vec::new();
+    for row in inserted {
+        if row.index != signed(edge.size()) {
+            return Err(BatchError::Fatal);
+        }
+        tiles.extend(edge.append(leaf_hash(&row.leaf)));
+    }
+    if edge.size() == end { Ok(tiles) } else { Err(BatchError::Fatal) }
+}
+
+async fn insert_tiles(
+    connection: &mut AsyncPgConnection,
+    shard: i16,
+    tiles: Vec<Tile>,
+) -> Result<(), diesel::result::Error> {
+    Statement::new(
+        "INSERT INTO ledger_tile (shard, level, index, hashes) SELECT ?, * FROM unnest(?, ?, ?)",
+    )
+    .bind::<SmallInt, _>(shard)
+    .bind::<Array<SmallInt>, _>(tiles.iter().map(|t| i16::from(t.level)).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(tiles.iter().map(|t| signed(t.index)).collect::<Vec<_>>())
+    .bind::<Array<Binary>, _>(tiles.iter().map(Tile::to_bytes).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The batch's entries, column by column.
+#[derive(Default)]
+struct Rows {
+    indexes: Vec<i64>,
+    tenants: Vec<i32>,
+    months: Vec<i32>,
+    patients: Vec<Option<Uuid>>,
+    leaves: Vec<Vec<u8>>,
+    bodies: Vec<Option<Sealed>>,
+}
+
+impl Rows {
+    fn push(
+        &mut self,
+        index: u64,
+        tenant: TenantId,
+        month: i32,
+        patient: Option<Uuid>,
+        leaf: Vec<u8>,
+        body: Option<Sealed>,
+    ) {
+        self.indexes.push(signed(index));
+        self.tenants.push(tenant.0);
+        self.months.push(month);
+        self.patients.push(patient);
+        self.leaves.push(leaf);
+        self.bodies.push(body);
+    }
+
+    async fn insert(self, connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Vec<Inserted>> {
+        Statement::new(
+            "INSERT INTO ledger_entry (shard, index, tenant, month, patient, leaf, body)
+             SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?) RETURNING index, leaf",
+        )
+        .bind::<SmallInt, _>(shard)
+        .bind::<Array<BigInt>, _>(self.indexes)
+        .bind::<Array<Integer>, _>(self.tenants)
+        .bind::<Array<Integer>, _>(self.months)
+        .bind::<Array<Nullable<SqlUuid>>, _>(self.patients)
+        .bind::<Array<Binary>, _>(self.leaves)
+        .bind::<Array<Nullable<SealedSql>>, _>(self.bodies)
+        .load(connection)
+        .await
+    }
+}
+
+fn signed_usize(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Causes of an error, outermost first. Ours hold no value of a record, and PostgreSQL's are cut to what they
+/// are about (`watch` drops fields that are not on its list).
+fn error_chain(error: &BatchError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

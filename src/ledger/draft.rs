@@ -1,0 +1,266 @@
+//! Entries before they have an index: everything but the groups that only the commit can know.
+
+use std::sync::Arc;
+
+use custodia_audit::{Action, Actor, Decision, Detail, Item, Kind, Object, Subject};
+use uuid::Uuid;
+
+use super::Access;
+use crate::{
+    fhir::kinds::ResourceType,
+    gate::{Denied, Permit},
+    store::write::NewVersion,
+    tenant::TenantId,
+};
+
+/// A version that is about to be released, with the permit for it.
+pub struct Released {
+    /// The gate's word, for this record.
+    pub permit: Permit,
+    /// Which version.
+    pub version: Version,
+}
+
+/// A version that is about to be written, with the permit for it.
+pub struct Written {
+    /// The gate's word, for this record.
+    pub permit: Permit,
+    /// Which version.
+    pub version: Version,
+    /// The change itself.
+    pub change: NewVersion,
+}
+
+/// How entries name a version.
+pub struct Version {
+    /// Resource type.
+    pub kind: ResourceType,
+    /// Logical id.
+    pub id: String,
+    /// versionId.
+    pub number: i32,
+    /// SHA-256 of the envelope.
+    pub digest: [u8; 32],
+    /// The patients it is about: opaque key and logical id.
+    pub patients: Vec<(Uuid, String)>,
+    /// Whether it is a tombstone.
+    pub deleted: bool,
+}
+
+/// An entry that waits for its place.
+pub(super) enum Draft {
+    /// About a request.
+    Access(Box<AccessDraft>),
+    /// About the log itself.
+    Control(ControlDraft),
+}
+
+/// A control entry; node, time and sequence come with the commit.
+pub(super) enum ControlDraft {
+    Start,
+    Heartbeat,
+    Export { first: u64, end: u64, size: u64 },
+}
+
+pub(super) struct AccessDraft {
+    /// Whose audit key its body is sealed under.
+    pub(super) tenant: TenantId,
+    /// Opaque key of the patient it is about.
+    pub(super) patient: Option<Uuid>,
+    pub(super) kind: Kind,
+    pub(super) request: Uuid,
+    pub(super) status: u16,
+    pub(super) code: String,
+    /// G1 to G4, encoded.
+    pub(super) groups: [Vec<u8>; 4],
+}
+
+impl Draft {
+    pub(super) const fn start() -> Self {
+        Self::Control(ControlDraft::Start)
+    }
+    pub(super) const fn heartbeat() -> Self {
+        Self::Control(ControlDraft::Heartbeat)
+    }
+    pub(super) const fn export(first: u64, end: u64, size: u64) -> Self {
+        Self::Control(ControlDraft::Export { first, end, size })
+    }
+}
+
+/// Drafts of one request's entries: one for each patient concerned and one for everything about nobody, with
+/// the changes and the draft each belongs to.
+///
+/// A permit for another record than the one it comes with is a fault of ours that must not become a leak: the
+/// entry then says `NotEvaluated` for what it names, and the tests of this function look for it.
+pub(super) fn of_records(
+    access: &Access,
+    written: Vec<Written>,
+    released: Vec<Released>,
+    status: u16,
+) -> (Vec<Draft>, Vec<(NewVersion, usize)>) {
+    let kind = if written.is_empty() { Kind::Access } else { Kind::Write };
+    let mut groups = Grouped::default();
+    let mut changes = Vec::with_capacity(written.len());
+    for Written { permit, version, change } in written {
+        let action = if version.deleted { Action::Deleted } else { Action::Written };
+        let place = groups.add(&permit, version, action);
+        changes.push((change, place));
+    }
+    for Released { permit, version } in released {
+        groups.add(&permit, version, Action::Released);
+    }
+    if groups.0.is_empty() {
+        // Nothing matched: the question itself is the access.
+        return (vec![of_statement(access, kind, status, "ok", None)], changes);
+    }
+    let actor = actor(access).to_group();
+    let drafts = groups
+        .0
+        .into_iter()
+        .map(|group| {
+            let subject = Subject {
+                tenant: tenant_name(access),
+                patient: group.patient.as_ref().map(|(_, id)| format!("Patient/{id}")),
+            };
+            let object = Object {
+                interaction: access.interaction.to_owned(),
+                items: group.items,
+                policy_set: group.policy_set,
+                policies: group.policies,
+                decision: Decision::Permit,
+            };
+            Draft::Access(Box::new(AccessDraft {
+                tenant: tenant(access),
+                patient: group.patient.map(|(key, _)| key),
+                kind,
+                request: access.request,
+                status,
+                code: "ok".to_owned(),
+                groups: [actor.clone(), subject.to_group(), object.to_group(), detail(access).to_group()],
+            }))
+        })
+        .collect();
+    (drafts, changes)
+}
+
+/// A draft of one entry that names no record.
+pub(super) fn of_statement(
+    access: &Access,
+    kind: Kind,
+    status: u16,
+    code: &str,
+    denied: Option<&Denied>,
+) -> Draft {
+    let object = Object {
+        interaction: access.interaction.to_owned(),
+        items: Vec::new(),
+        policy_set: denied.map(Denied::policy_set),
+        policies: denied.map(|d| d.policies().to_vec()).unwrap_or_default(),
+        decision: if denied.is_some() { Decision::Refuse } else { Decision::NotEvaluated },
+    };
+    let subject = Subject { tenant: tenant_name(access), patient: None };
+    Draft::Access(Box::new(AccessDraft {
+        tenant: tenant(access),
+        patient: None,
+        kind,
+        request: access.request,
+        status,
+        code: code.to_owned(),
+        groups: [actor(access).to_group(), subject.to_group(), object.to_group(), detail(access).to_group()],
+    }))
+}
+
+#[derive(Default)]
+struct Grouped(Vec<Group>);
+
+struct Group {
+    patient: Option<(Uuid, String)>,
+    items: Vec<Item>,
+    policies: Vec<String>,
+    last: Option<Arc<[String]>>,
+    policy_set: Option<[u8; 32]>,
+}
+
+impl Grouped {
+    /// Adds a version to the entry of each of its patients; the position of the first.
+    fn add(&mut self, permit: &Permit, version: Version, action: Action) -> usize {
+        let item = Item {
+            kind: version.kind.name().to_owned(),
+            id: version.id,
+            version: u32::try_from(version.number).unwrap_or(0),
+            digest: version.digest,
+            action,
+        };
+        let mut places = Vec::new();
+        if version.patients.is_empty() {
+            places.push(self.place(None));
+        }
+        for patient in version.patients {
+            places.push(self.place(Some(patient)));
+        }
+        for place in &places {
+            if let Some(group) = self.0.get_mut(*place) {
+                group.items.push(item.clone());
+                group.note(permit);
+            }
+        }
+        places.first().copied().unwrap_or(0)
+    }
+
+    fn place(&mut self, patient: Option<(Uuid, String)>) -> usize {
+        let key = patient.as_ref().map(|(key, _)| *key);
+        // Records of one patient usually come together: the last group is looked at first.
+        if let Some(found) = self.0.iter().rposition(|g| g.patient.as_ref().map(|(key, _)| *key) == key) {
+            return found;
+        }
+        self.0.push(Group { patient, items: Vec::new(), policies: Vec::new(), last: None, policy_set: None });
+        self.0.len() - 1
+    }
+}
+
+impl Group {
+    fn note(&mut self, permit: &Permit) {
+        self.policy_set = Some(permit.policy_set());
+        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, permit.policies())) {
+            return;
+        }
+        for policy in permit.policies().iter() {
+            if !self.policies.contains(policy) {
+                self.policies.push(policy.clone());
+            }
+        }
+        self.last = Some(Arc::clone(permit.policies()));
+    }
+}
+
+fn tenant(access: &Access) -> TenantId {
+    access.caller.as_ref().map_or(TenantId::HOUSE, |caller| caller.tenant())
+}
+
+fn tenant_name(access: &Access) -> Option<String> {
+    access.caller.as_ref().map(|caller| caller.tenant_name().to_owned())
+}
+
+fn actor(access: &Access) -> Actor {
+    let address = Some(access.address.to_string());
+    let Some(caller) = &access.caller else {
+        return Actor { thumbprint: access.thumbprint, address, ..Actor::default() };
+    };
+    Actor {
+        user: Some(caller.name().to_owned()),
+        roles: caller.roles().to_vec(),
+        organisation: caller.organisation().map(str::to_owned),
+        client: caller.client().map(str::to_owned),
+        token_id: caller.token_id().map(|id| id.to_string()),
+        thumbprint: caller.thumbprint(),
+        address,
+    }
+}
+
+fn detail(access: &Access) -> Detail {
+    Detail {
+        purpose: access.caller.as_ref().map(|caller| caller.purpose().code().to_owned()),
+        query: access.query.clone(),
+        reason: None,
+    }
+}

@@ -1,0 +1,196 @@
+//! The head of the log in the database, and the right edge of the tree in memory.
+
+use chrono::{DateTime, Utc};
+use custodia_audit::{Checkpoint, Edge, Hash, Leaf, Signer, Tile, leaf_hash};
+use diesel::{
+    OptionalExtension as _, QueryableByName,
+    sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+
+use super::SetupError;
+use crate::store::{Database, StoreError, statement::Statement};
+
+/// Hashes of a full tile.
+const WIDTH: u64 = 256;
+
+/// The head row.
+#[derive(QueryableByName)]
+pub(super) struct Head {
+    #[diesel(sql_type = Text)]
+    pub(super) origin: String,
+    #[diesel(sql_type = BigInt)]
+    pub(super) size: i64,
+    #[diesel(sql_type = Binary)]
+    pub(super) root: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    pub(super) checkpoint: String,
+}
+
+#[derive(QueryableByName)]
+struct LeafRow {
+    #[diesel(sql_type = Binary)]
+    leaf: Vec<u8>,
+}
+
+#[derive(QueryableByName)]
+struct TileRow {
+    #[diesel(sql_type = Binary)]
+    hashes: Vec<u8>,
+}
+
+/// Reads the head without locking it.
+pub(super) async fn read(connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
+    Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ?")
+        .bind::<SmallInt, _>(shard)
+        .get_result(connection)
+        .await
+}
+
+/// Reads the head and locks it until the transaction ends: this is what serialises all writers of a shard.
+pub(super) async fn lock(connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
+    Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ? FOR UPDATE")
+        .bind::<SmallInt, _>(shard)
+        .get_result(connection)
+        .await
+}
+
+/// Makes the head of a new log, and checks the head of an old one: its origin, its signature, and that the
+/// entries and tiles in the database make its root.
+pub(super) async fn prepare(
+    database: &Database,
+    shard: i16,
+    origin: &str,
+    signer: &Signer,
+    now: DateTime<Utc>,
+) -> Result<(), SetupError> {
+    let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
+    let root = Hash::empty_root();
+    let empty = Checkpoint { origin: origin.to_owned(), size: 0, root };
+    let note = signer.sign_checkpoint(&empty).map_err(|_| SetupError::Head("the key does not sign"))?;
+    Statement::new(
+        "INSERT INTO ledger_head (shard, origin, size, root, checkpoint, updated)
+         VALUES (?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
+    )
+    .bind::<SmallInt, _>(shard)
+    .bind::<Text, _>(origin.to_owned())
+    .bind::<Binary, _>(root.0.to_vec())
+    .bind::<Text, _>(note)
+    .bind::<Timestamptz, _>(now)
+    .execute(&mut connection)
+    .await
+    .map_err(StoreError::from)?;
+    let head = read(&mut connection, shard).await.map_err(StoreError::from)?;
+    if head.origin != origin {
+        return Err(SetupError::Head("its origin is another than the configured one"));
+    }
+    let signed = Checkpoint::open(head.checkpoint.as_bytes(), origin, &[signer.vkey()], 0)
+        .map_err(|_| SetupError::Head("its checkpoint is not signed by this keystore's key"))?;
+    if u64::try_from(head.size).ok() != Some(signed.size) || head.root != signed.root.0 {
+        return Err(SetupError::Head("its head and its signed checkpoint differ"));
+    }
+    load_edge(&mut connection, shard, &head).await.map_err(|error| match error {
+        EdgeError::Database(error) => SetupError::Store(error.into()),
+        EdgeError::Broken(why) => SetupError::Head(why),
+    })?;
+    Ok(())
+}
+
+/// Why the edge cannot be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum EdgeError {
+    #[error("a statement failed")]
+    Database(#[from] diesel::result::Error),
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
+/// Rebuilds the right edge of the tree from the entries and tiles below the head, and compares its root.
+pub(super) async fn load_edge(
+    connection: &mut AsyncPgConnection,
+    shard: i16,
+    head: &Head,
+) -> Result<Edge, EdgeError> {
+    let size = u64::try_from(head.size).map_err(|_| EdgeError::Broken("its size is negative"))?;
+    let mut levels = vec![last_leaves(connection, shard, size).await?];
+    let mut count = size / WIDTH;
+    let mut level: i16 = 0;
+    while count > 0 {
+        let first = count - count % WIDTH;
+        levels.push(tile_roots(connection, shard, level, first, count).await?);
+        count /= WIDTH;
+        level += 1;
+    }
+    let edge = Edge::restore(size, levels).map_err(|_| EdgeError::Broken("entries or tiles are missing"))?;
+    if edge.root().0.as_slice() != head.root {
+        return Err(EdgeError::Broken("its entries do not make its root"));
+    }
+    Ok(edge)
+}
+
+async fn last_leaves(connection: &mut AsyncPgConnection, shard: i16, size: u64) -> Result<Vec<Hash>, EdgeError> {
+    let rows: Vec<LeafRow> = Statement::new(
+        "SELECT leaf FROM ledger_entry WHERE shard = ? AND index >= ? AND index < ? ORDER BY index",
+    )
+    .bind::<SmallInt, _>(shard)
+    .bind::<BigInt, _>(signed(size - size % WIDTH))
+    .bind::<BigInt, _>(signed(size))
+    .load(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Leaf::from_bytes(&row.leaf).map_err(|_| EdgeError::Broken("a leaf is not one"))?;
+            Ok(leaf_hash(&row.leaf))
+        })
+        .collect()
+}
+
+pub(super) async fn tile_roots(
+    connection: &mut AsyncPgConnection,
+    shard: i16,
+    level: i16,
+    first: u64,
+    end: u64,
+) -> Result<Vec<Hash>, EdgeError> {
+    let rows: Vec<TileRow> = Statement::new(
+        "SELECT hashes FROM ledger_tile WHERE shard = ? AND level = ? AND index >= ? AND index < ? ORDER BY index",
+    )
+    .bind::<SmallInt, _>(shard)
+    .bind::<SmallInt, _>(level)
+    .bind::<BigInt, _>(signed(first))
+    .bind::<BigInt, _>(signed(end))
+    .load(connection)
+    .await?;
+    let level = u8::try_from(level).map_err(|_| EdgeError::Broken("the tree is too high"))?;
+    rows.iter()
+        .zip(first..)
+        .map(|(row, index)| {
+            let hashes = Hash::list(&row.hashes).ok_or(EdgeError::Broken("a tile is not one"))?;
+            Tile { level, index, hashes }.root().ok_or(EdgeError::Broken("a tile is not full"))
+        })
+        .collect()
+}
+
+/// A full tile as it is stored, or `None`.
+pub(super) async fn full_tile(
+    connection: &mut AsyncPgConnection,
+    shard: i16,
+    level: u8,
+    index: u64,
+) -> diesel::QueryResult<Option<Vec<u8>>> {
+    let row: Option<TileRow> =
+        Statement::new("SELECT hashes FROM ledger_tile WHERE shard = ? AND level = ? AND index = ?")
+            .bind::<SmallInt, _>(shard)
+            .bind::<SmallInt, _>(i16::from(level))
+            .bind::<BigInt, _>(signed(index))
+            .get_result(connection)
+            .await
+            .optional()?;
+    Ok(row.map(|row| row.hashes))
+}
+
+/// Sizes and indexes are far below 2^63: the log would have to take a million entries a second for 290,000
+/// years.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

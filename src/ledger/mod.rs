@@ -1,0 +1,258 @@
+//! The one door out: entries and changes in one transaction, and only then [`Audited`].
+//!
+//! May import `clock`, `config`, `fhir`, `answer`, `refusal`, `seal`, `identity`, `gate`, `store`. It imports
+//! `store` because the data half of its transaction are store's statements; the transaction is its own.
+
+mod access;
+mod audited;
+mod committer;
+mod draft;
+mod flood;
+mod head;
+mod keys;
+mod reader;
+
+use std::{sync::Arc, time::Duration};
+
+use custodia_audit::{Kind, Signer, Vkey};
+use tokio::sync::{mpsc, oneshot};
+
+pub use access::Access;
+pub use audited::{Audited, Receipt};
+pub use draft::{Released, Version, Written};
+pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry};
+
+use crate::{
+    answer::Answer,
+    clock::Clock,
+    gate::Denied,
+    refusal::Refusal,
+    seal::{Keyring, Opened},
+    store::{Database, Store, write::NewVersion},
+};
+use committer::{Committer, Outcome, Submission};
+use draft::Draft;
+use flood::Flood;
+
+/// Submissions that may wait for the committer; past it callers get the empty 503.
+pub const WAITING_MAX: usize = 4_096;
+/// How long a submission may wait for its commit.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The ledger did not commit: the one failure that is answered without an entry.
+#[derive(Debug, thiserror::Error)]
+#[error("the ledger did not commit")]
+pub struct Down;
+
+/// Why a change was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// Something it stood on changed in between; nothing was written. Look again.
+    #[error("what the change stood on has changed")]
+    Stale,
+    /// The ledger is down.
+    #[error("the ledger did not commit")]
+    Down,
+}
+
+/// What the ledger is made of.
+pub struct Setup<'a> {
+    /// Name of the log, as its checkpoints spell it.
+    pub origin: &'a str,
+    /// Which head of the database it writes to.
+    pub shard: i16,
+    /// The database, as the server's role.
+    pub database: &'a Database,
+    /// For keys and reading.
+    pub store: Arc<Store>,
+    /// For audit keys and the signing key.
+    pub keyring: Arc<Keyring>,
+    /// Time and ids.
+    pub clock: Clock,
+}
+
+/// Why the ledger cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The signing key in the keystore, or the origin, is unusable.
+    #[error("the log's signing key or origin cannot be used")]
+    Key(#[from] custodia_audit::KeyFault),
+    /// The database holds a log that this key did not sign, or that is not whole.
+    #[error("the log in the database does not hold: {0}")]
+    Head(&'static str),
+    /// The database is away.
+    #[error("the database is away")]
+    Store(#[from] crate::store::StoreError),
+    /// The first entry could not be committed.
+    #[error("the start of the server could not be recorded")]
+    Down(#[from] Down),
+}
+
+/// The door.
+pub struct Ledger {
+    submissions: mpsc::Sender<Submission>,
+    flood: Flood,
+    origin: Arc<str>,
+    vkey: Vkey,
+    reader: LedgerReader,
+    clock: Clock,
+}
+
+impl Ledger {
+    /// Opens the log (or makes it), checks its head, starts the committer and records the start.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the head does not hold or the start cannot be recorded.
+    pub async fn open(setup: Setup<'_>) -> Result<Self, SetupError> {
+        let signer = Signer::from_pkcs8(setup.origin, setup.keyring.keystore().log_key())?;
+        let vkey = signer.vkey();
+        let origin: Arc<str> = setup.origin.into();
+        head::prepare(setup.database, setup.shard, &origin, &signer, setup.clock.now()).await?;
+        let (submissions, receiver) = mpsc::channel(WAITING_MAX);
+        let node = setup.clock.ordered_id().to_string();
+        let keys = keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
+        let committer = Committer::new(
+            setup.database.clone(),
+            setup.shard,
+            Arc::clone(&origin),
+            node,
+            signer,
+            keys,
+            setup.clock.clone(),
+        );
+        tokio::spawn(committer.run(receiver));
+        let reader =
+            LedgerReader::new(setup.store, setup.keyring, setup.clock.clone(), setup.shard, vkey.clone(), Arc::clone(&origin));
+        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, clock: setup.clock };
+        ledger.submit(Vec::new(), vec![Draft::start()]).await.map_err(|_| Down)?;
+        Ok(ledger)
+    }
+
+    /// Name of the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The key its checkpoints are signed with.
+    #[must_use]
+    pub const fn vkey(&self) -> &Vkey {
+        &self.vkey
+    }
+
+    /// Reading the log: checkpoint, tiles, proofs, entries.
+    #[must_use]
+    pub const fn reader(&self) -> &LedgerReader {
+        &self.reader
+    }
+
+    /// Records what was released to the caller, then lets it go: one entry for each patient concerned.
+    ///
+    /// # Errors
+    /// [`Rejected::Stale`] never; [`Rejected::Down`] when the entry was not committed, and nothing leaves.
+    pub async fn disclose(
+        &self,
+        access: &Access,
+        released: Vec<Released>,
+        answer: Opened<Answer>,
+    ) -> Result<Audited<Answer>, Rejected> {
+        self.commit(access, Vec::new(), released, answer).await
+    }
+
+    /// Writes changes, records them and what is released with them, then lets the answer go.
+    ///
+    /// # Errors
+    /// [`Rejected::Stale`] when a change stood on something that is no longer so (nothing was written);
+    /// [`Rejected::Down`] when the transaction did not commit.
+    pub async fn commit(
+        &self,
+        access: &Access,
+        written: Vec<Written>,
+        released: Vec<Released>,
+        answer: Opened<Answer>,
+    ) -> Result<Audited<Answer>, Rejected> {
+        // The only release in the house: `answer` leaves below, after the commit.
+        let answer = answer.release();
+        let (drafts, changes) = draft::of_records(access, written, released, answer.status);
+        let index = self.submit(changes, drafts).await?;
+        Ok(self.audited(answer, index))
+    }
+
+    /// Records an answer that holds no record: a token, the capabilities, a page of the log.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
+        let draft = draft::of_statement(access, kind, answer.status, "ok", None);
+        let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
+        Ok(self.audited(answer, index))
+    }
+
+    /// Records a refusal with what denied it, then refuses.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn refuse(
+        &self,
+        access: &Access,
+        refusal: Refusal,
+        denied: Option<&Denied>,
+    ) -> Result<Audited<Answer>, Down> {
+        let kind = access.refusal_kind();
+        let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied);
+        let index = if access.caller.is_none() {
+            self.flood.submit(self, access, draft).await?
+        } else {
+            self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?
+        };
+        Ok(self.audited(refusal.into_answer(), index))
+    }
+
+    /// Records something that happened to no request: a failed client certificate, an export by command.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn note(&self, access: &Access, kind: Kind, status: u16, code: &str) -> Result<Receipt, Down> {
+        let draft = draft::of_statement(access, kind, status, code, None);
+        let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
+        Ok(Receipt::new(Arc::clone(&self.origin), index))
+    }
+
+    /// Says that this server is alive, with the sequence number its next entry will have.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn heartbeat(&self) -> Result<(), Down> {
+        self.submit(Vec::new(), vec![Draft::heartbeat()]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    /// Records that a range of the log was exported.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn exported(&self, first: u64, end: u64, size: u64) -> Result<(), Down> {
+        self.submit(Vec::new(), vec![Draft::export(first, end, size)]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    fn audited(&self, answer: Answer, index: u64) -> Audited<Answer> {
+        Audited::new(answer, Receipt::new(Arc::clone(&self.origin), index))
+    }
+
+    /// Hands a submission to the committer and waits; the index of its last entry.
+    async fn submit(&self, changes: Vec<(NewVersion, usize)>, drafts: Vec<Draft>) -> Result<u64, Rejected> {
+        let (reply, outcome) = oneshot::channel();
+        let submission = Submission { changes, drafts, reply };
+        self.submissions.try_send(submission).map_err(|_| Rejected::Down)?;
+        match tokio::time::timeout(COMMIT_TIMEOUT, outcome).await {
+            Ok(Ok(Outcome::Committed(index))) => Ok(index),
+            Ok(Ok(Outcome::Stale)) => Err(Rejected::Stale),
+            Ok(Ok(Outcome::Down) | Err(_)) | Err(_) => Err(Rejected::Down),
+        }
+    }
+}
+
+impl From<Down> for Rejected {
+    fn from(_: Down) -> Self {
+        Self::Down
+    }
+}

@@ -1,0 +1,286 @@
+//! Reading the log: checkpoint, tiles, entry bundles, proofs, and the entries themselves.
+//!
+//! Everything but the bodies is public to auditors and witnesses. Bodies open only with the tenant's audit key.
+
+use std::sync::Arc;
+
+use custodia_audit::{
+    Checkpoint, Leaf, ProofFile, TILE_WIDTH, Tile, TileId, Tiles, Vkey, group_digest, Salts, inclusion_proof,
+    leaf_hash, tiles_for_inclusion,
+};
+use diesel::{
+    QueryableByName,
+    sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::{
+    head::{self, signed},
+    keys::AuditKeys,
+};
+use crate::{
+    clock::Clock,
+    seal::{Keyring, Sealed},
+    store::{Store, StoreError, statement::{SealedSql, Statement}},
+    tenant::TenantId,
+};
+
+/// The most entries one read asks the database for.
+pub const READ_ENTRIES_MAX: u64 = 1_024;
+
+/// Why something of the log cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// There is nothing at that place in the tree of the current checkpoint.
+    #[error("beyond the end of the log")]
+    Beyond,
+    /// The database is away.
+    #[error("the database is away")]
+    Store(#[from] StoreError),
+    /// The log in the database does not hold.
+    #[error("the log in the database does not hold")]
+    Broken,
+}
+
+impl From<diesel::result::Error> for ReadError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// An entry as it is stored, and its opening if its audit key still exists.
+pub struct StoredEntry {
+    /// Its index.
+    pub index: u64,
+    /// Whose audit key its body is sealed under.
+    pub tenant: TenantId,
+    /// Opaque key of the patient it is about.
+    pub patient: Option<Uuid>,
+    /// The log entry: commitment or control.
+    pub leaf: Vec<u8>,
+    /// The five groups with their salts; `None` for a control entry, or when the key was destroyed.
+    pub opening: Option<Opening>,
+}
+
+/// An opened body.
+pub struct Opening {
+    /// G0 to G4 in their canonical bytes.
+    pub groups: [Vec<u8>; 5],
+    /// The salt of each.
+    pub salts: Salts,
+}
+
+impl Opening {
+    /// `d_i` of each group, for what is withheld from an export.
+    #[must_use]
+    pub fn digests(&self) -> [[u8; 32]; 5] {
+        let [g0, g1, g2, g3, g4] = &self.groups;
+        let [s0, s1, s2, s3, s4] = &self.salts.0;
+        [
+            group_digest(0, s0, g0),
+            group_digest(1, s1, g1),
+            group_digest(2, s2, g2),
+            group_digest(3, s3, g3),
+            group_digest(4, s4, g4),
+        ]
+    }
+}
+
+#[derive(QueryableByName)]
+struct EntryRow {
+    #[diesel(sql_type = BigInt)]
+    index: i64,
+    #[diesel(sql_type = Integer)]
+    tenant: i32,
+    #[diesel(sql_type = Integer)]
+    month: i32,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    patient: Option<Uuid>,
+    #[diesel(sql_type = Binary)]
+    leaf: Vec<u8>,
+    #[diesel(sql_type = Nullable<SealedSql>)]
+    body: Option<Sealed>,
+}
+
+/// The reading side of one shard.
+pub struct LedgerReader {
+    store: Arc<Store>,
+    keys: Mutex<AuditKeys>,
+    shard: i16,
+    vkey: Vkey,
+    origin: Arc<str>,
+}
+
+impl LedgerReader {
+    pub(super) fn new(
+        store: Arc<Store>,
+        keyring: Arc<Keyring>,
+        clock: Clock,
+        shard: i16,
+        vkey: Vkey,
+        origin: Arc<str>,
+    ) -> Self {
+        let keys = Mutex::new(AuditKeys::new(Arc::clone(&store), keyring, clock));
+        Self { store, keys, shard, vkey, origin }
+    }
+
+    /// The current checkpoint, signed and parsed.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away or its head is not signed by the log's key.
+    pub async fn checkpoint(&self) -> Result<(String, Checkpoint), ReadError> {
+        let mut connection = self.store.connection().await?;
+        let head = head::read(&mut connection, self.shard).await?;
+        let parsed =
+            Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
+                .map_err(|_| ReadError::Broken)?;
+        Ok((head.checkpoint, parsed))
+    }
+
+    /// A tile of the current tree, full or partial.
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] when the tree does not reach that far.
+    pub async fn tile(&self, id: TileId) -> Result<Tile, ReadError> {
+        let (_, checkpoint) = self.checkpoint().await?;
+        let mut connection = self.store.connection().await?;
+        self.tile_at(&mut connection, id, checkpoint.size).await
+    }
+
+    /// A bundle of log entries beside a tile of level 0: each behind its length (u16, big-endian).
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] when the log does not reach that far.
+    pub async fn entry_bundle(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        let first = id.index.checked_mul(TILE_WIDTH).ok_or(ReadError::Beyond)?;
+        let rows = self.rows(first, first + u64::from(id.width)).await?;
+        if rows.len() != usize::from(id.width) {
+            return Err(ReadError::Beyond);
+        }
+        let mut bundle = Vec::with_capacity(rows.len() * 35);
+        for row in rows {
+            bundle.extend_from_slice(&u16::try_from(row.leaf.len()).map_err(|_| ReadError::Broken)?.to_be_bytes());
+            bundle.extend_from_slice(&row.leaf);
+        }
+        Ok(bundle)
+    }
+
+    /// The proof that entry `index` is in the log, under the current checkpoint.
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] when there is no such entry yet.
+    pub async fn proof(&self, index: u64) -> Result<ProofFile, ReadError> {
+        let (note, checkpoint) = self.checkpoint().await?;
+        let wanted = tiles_for_inclusion(index, checkpoint.size).map_err(|_| ReadError::Beyond)?;
+        let mut connection = self.store.connection().await?;
+        let mut tiles = Tiles::new();
+        for id in wanted {
+            tiles.insert(self.tile_at(&mut connection, id, checkpoint.size).await?);
+        }
+        let hashes = inclusion_proof(index, checkpoint.size, &tiles).map_err(|_| ReadError::Broken)?;
+        Ok(ProofFile { extra: None, index, hashes, checkpoint: note })
+    }
+
+    /// Entries `first..end` (at most [`READ_ENTRIES_MAX`]), opened where their keys still exist.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away or a body does not open though its key does.
+    pub async fn entries(&self, first: u64, end: u64) -> Result<Vec<StoredEntry>, ReadError> {
+        let rows = self.rows(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let tenant = TenantId(row.tenant);
+            let opening = match row.body {
+                None => None,
+                Some(body) => self.open(tenant, row.month, &row.leaf, &body).await?,
+            };
+            entries.push(StoredEntry {
+                index: u64::try_from(row.index).map_err(|_| ReadError::Broken)?,
+                tenant,
+                patient: row.patient,
+                leaf: row.leaf,
+                opening,
+            });
+        }
+        Ok(entries)
+    }
+
+    async fn open(
+        &self,
+        tenant: TenantId,
+        month: i32,
+        leaf: &[u8],
+        body: &Sealed,
+    ) -> Result<Option<Opening>, ReadError> {
+        let Ok(key) = self.keys.lock().await.opening(tenant, month).await else {
+            // Destroyed after its retention: the leaf still stands in the tree.
+            return Ok(None);
+        };
+        let Ok(Leaf::Access(commitment)) = Leaf::from_bytes(leaf) else { return Err(ReadError::Broken) };
+        let plain = key.open_body(tenant, &commitment, body).map_err(|_| ReadError::Broken)?;
+        let (seed, mut rest) = plain.split_first_chunk::<32>().ok_or(ReadError::Broken)?;
+        let mut groups: [Vec<u8>; 5] = Default::default();
+        for group in &mut groups {
+            let (length, after) = rest.split_first_chunk::<4>().ok_or(ReadError::Broken)?;
+            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ReadError::Broken)?;
+            let (bytes, after) = after.split_at_checked(length).ok_or(ReadError::Broken)?;
+            *group = bytes.to_vec();
+            rest = after;
+        }
+        Ok(Some(Opening { groups, salts: Salts::from_seed(seed) }))
+    }
+
+    async fn rows(&self, first: u64, end: u64) -> Result<Vec<EntryRow>, ReadError> {
+        let mut connection = self.store.connection().await?;
+        let rows = Statement::new(
+            "SELECT index, tenant, month, patient, leaf, body FROM ledger_entry
+             WHERE shard = ? AND index >= ? AND index < ? ORDER BY index",
+        )
+        .bind::<SmallInt, _>(self.shard)
+        .bind::<BigInt, _>(signed(first))
+        .bind::<BigInt, _>(signed(end))
+        .load(&mut connection)
+        .await?;
+        Ok(rows)
+    }
+
+    /// A tile of the tree of `size`: a full one as it is stored, a partial one from what lies below it.
+    async fn tile_at(
+        &self,
+        connection: &mut AsyncPgConnection,
+        id: TileId,
+        size: u64,
+    ) -> Result<Tile, ReadError> {
+        let whole = TileId::in_tree(id.level, id.index, size).ok_or(ReadError::Beyond)?;
+        if id.width == 0 || id.width > whole.width {
+            return Err(ReadError::Beyond);
+        }
+        let mut hashes = match head::full_tile(connection, self.shard, id.level, id.index).await? {
+            Some(bytes) => custodia_audit::Hash::list(&bytes).ok_or(ReadError::Broken)?,
+            None => self.partial(connection, id).await?,
+        };
+        hashes.truncate(usize::from(id.width));
+        if hashes.len() != usize::from(id.width) {
+            return Err(ReadError::Broken);
+        }
+        Ok(Tile { level: id.level, index: id.index, hashes })
+    }
+
+    async fn partial(
+        &self,
+        connection: &mut AsyncPgConnection,
+        id: TileId,
+    ) -> Result<Vec<custodia_audit::Hash>, ReadError> {
+        let first = id.index.checked_mul(TILE_WIDTH).ok_or(ReadError::Beyond)?;
+        let end = first + u64::from(id.width);
+        let hashes = if id.level == 0 {
+            self.rows(first, end).await?.iter().map(|row| leaf_hash(&row.leaf)).collect()
+        } else {
+            let below = i16::from(id.level) - 1;
+            head::tile_roots(connection, self.shard, below, first, end).await.map_err(|_| ReadError::Broken)?
+        };
+        Ok(hashes)
+    }
+}
