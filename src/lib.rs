@@ -18,3 +18,5 @@ pub mod identity;
 pub mod gate;
 
 pub mod store;
+
+pub mod ledger;

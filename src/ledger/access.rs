@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::identity::Caller;
 
 /// The longest query that is kept in an entry; a longer one is cut and marked.
-pub const QUERY_BYTES_MAX: usize = 4_096;
+const QUERY_BYTES_MAX: usize = 4_096;
 
 /// Who asked for what, from where: everything an entry says that does not depend on the outcome.
 #[derive(Clone)]

@@ -17,7 +17,9 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use custodia_audit::{Checkpoint, Control, Edge, Event, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash};
+use custodia_audit::{
+    Checkpoint, Control, Edge, Event, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash,
+};
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
@@ -159,7 +161,11 @@ impl Committer {
         match result {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                tracing::error!(event = "ledger_batch_failed", error = error_chain(&error), submissions = count);
+                tracing::error!(
+                    event = "ledger_batch_failed",
+                    error = error_chain(&error),
+                    submissions = count
+                );
                 // Nothing of the batch counts. The connection may be in any state and the edge may have
                 // grown: both are made anew from what the database says.
                 self.connection = None;
@@ -270,7 +276,9 @@ impl Batch<'_> {
                 outcomes.push(Outcome::Stale);
                 continue;
             }
-            versions.extend(changes.into_iter().map(|(version, draft)| (version, signed(index) + signed_usize(draft))));
+            versions.extend(
+                changes.into_iter().map(|(version, draft)| (version, signed(index) + signed_usize(draft))),
+            );
             for draft in drafts {
                 self.number(&mut rows, index, &mut sequence, draft)?;
                 index += 1;
@@ -290,7 +298,13 @@ impl Batch<'_> {
     }
 
     /// Gives a draft its index: encodes, commits and seals.
-    fn number(&self, rows: &mut Rows, index: u64, sequence: &mut u64, draft: Draft) -> Result<(), BatchError> {
+    fn number(
+        &self,
+        rows: &mut Rows,
+        index: u64,
+        sequence: &mut u64,
+        draft: Draft,
+    ) -> Result<(), BatchError> {
         match draft {
             Draft::Access(draft) => {
                 let key = self.keys.get(&draft.tenant).ok_or(BatchError::Fatal)?;
@@ -315,7 +329,12 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn seal(&self, draft: &AccessDraft, sequence: u64, key: &AuditKey) -> Result<(Vec<u8>, Sealed), BatchError> {
+    fn seal(
+        &self,
+        draft: &AccessDraft,
+        sequence: u64,
+        key: &AuditKey,
+    ) -> Result<(Vec<u8>, Sealed), BatchError> {
         let event = Event {
             origin: self.origin.to_owned(),
             kind: draft.kind,
@@ -378,7 +397,8 @@ async fn stale(connection: &mut AsyncPgConnection, work: &[Work]) -> Result<Vec<
     let mut places: Vec<Place> = changes().filter(|c| c.base != Base::Fresh).map(NewVersion::place).collect();
     places.sort_unstable();
     places.dedup();
-    let mut keys: Vec<(i32, Uuid)> = changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
+    let mut keys: Vec<(i32, Uuid)> =
+        changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
     keys.sort_unstable();
     keys.dedup();
     let current =
@@ -428,15 +448,13 @@ async fn insert_tiles(
     shard: i16,
     tiles: Vec<Tile>,
 ) -> Result<(), diesel::result::Error> {
-    Statement::new(
-        "INSERT INTO ledger_tile (shard, level, index, hashes) SELECT ?, * FROM unnest(?, ?, ?)",
-    )
-    .bind::<SmallInt, _>(shard)
-    .bind::<Array<SmallInt>, _>(tiles.iter().map(|t| i16::from(t.level)).collect::<Vec<_>>())
-    .bind::<Array<BigInt>, _>(tiles.iter().map(|t| signed(t.index)).collect::<Vec<_>>())
-    .bind::<Array<Binary>, _>(tiles.iter().map(Tile::to_bytes).collect::<Vec<_>>())
-    .execute(connection)
-    .await?;
+    Statement::new("INSERT INTO ledger_tile (shard, level, index, hashes) SELECT ?, * FROM unnest(?, ?, ?)")
+        .bind::<SmallInt, _>(shard)
+        .bind::<Array<SmallInt>, _>(tiles.iter().map(|t| i16::from(t.level)).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(tiles.iter().map(|t| signed(t.index)).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(tiles.iter().map(Tile::to_bytes).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -469,7 +487,11 @@ impl Rows {
         self.bodies.push(body);
     }
 
-    async fn insert(self, connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Vec<Inserted>> {
+    async fn insert(
+        self,
+        connection: &mut AsyncPgConnection,
+        shard: i16,
+    ) -> diesel::QueryResult<Vec<Inserted>> {
         Statement::new(
             "INSERT INTO ledger_entry (shard, index, tenant, month, patient, leaf, body)
              SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?) RETURNING index, leaf",

@@ -73,7 +73,8 @@ impl Flood {
             windows.retain(|_, window| now - window.began < SECOND || window.waits());
         }
         let address = if windows.len() >= SOURCES_MAX { IpAddr::from([0, 0, 0, 0]) } else { address };
-        let window = windows.entry(address).or_insert_with(|| Window { began: now, single: 0, shared: Vec::new() });
+        let window =
+            windows.entry(address).or_insert_with(|| Window { began: now, single: 0, shared: Vec::new() });
         if now - window.began >= SECOND && !window.waits() {
             *window = Window { began: now, single: 0, shared: Vec::new() };
         }
@@ -95,7 +96,12 @@ impl Flood {
 
     /// Ends a source's window: who waited in it, and the next refusal begins a new one.
     fn take(&self, address: IpAddr) -> Vec<oneshot::Sender<Option<u64>>> {
-        self.0.lock().ok().and_then(|mut windows| windows.remove(&address)).map(|w| w.shared).unwrap_or_default()
+        self.0
+            .lock()
+            .ok()
+            .and_then(|mut windows| windows.remove(&address))
+            .map(|w| w.shared)
+            .unwrap_or_default()
     }
 }
 

@@ -128,7 +128,11 @@ pub(super) async fn load_edge(
     Ok(edge)
 }
 
-async fn last_leaves(connection: &mut AsyncPgConnection, shard: i16, size: u64) -> Result<Vec<Hash>, EdgeError> {
+async fn last_leaves(
+    connection: &mut AsyncPgConnection,
+    shard: i16,
+    size: u64,
+) -> Result<Vec<Hash>, EdgeError> {
     let rows: Vec<LeafRow> = Statement::new(
         "SELECT leaf FROM ledger_entry WHERE shard = ? AND index >= ? AND index < ? ORDER BY index",
     )

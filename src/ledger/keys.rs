@@ -43,7 +43,11 @@ impl AuditKeys {
     }
 
     /// The key to seal with; made when the month is new.
-    pub(super) async fn sealing(&mut self, tenant: TenantId, month: i32) -> Result<Arc<AuditKey>, AuditKeyError> {
+    pub(super) async fn sealing(
+        &mut self,
+        tenant: TenantId,
+        month: i32,
+    ) -> Result<Arc<AuditKey>, AuditKeyError> {
         if let Some(key) = self.held(tenant, month) {
             return Ok(key);
         }
@@ -56,7 +60,11 @@ impl AuditKeys {
     }
 
     /// The key to open with.
-    pub(super) async fn opening(&mut self, tenant: TenantId, month: i32) -> Result<Arc<AuditKey>, AuditKeyError> {
+    pub(super) async fn opening(
+        &mut self,
+        tenant: TenantId,
+        month: i32,
+    ) -> Result<Arc<AuditKey>, AuditKeyError> {
         if let Some(key) = self.held(tenant, month) {
             return Ok(key);
         }

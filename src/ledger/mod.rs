@@ -95,7 +95,6 @@ pub struct Ledger {
     origin: Arc<str>,
     vkey: Vkey,
     reader: LedgerReader,
-    clock: Clock,
 }
 
 impl Ledger {
@@ -110,7 +109,8 @@ impl Ledger {
         head::prepare(setup.database, setup.shard, &origin, &signer, setup.clock.now()).await?;
         let (submissions, receiver) = mpsc::channel(WAITING_MAX);
         let node = setup.clock.ordered_id().to_string();
-        let keys = keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
+        let keys =
+            keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
         let committer = Committer::new(
             setup.database.clone(),
             setup.shard,
@@ -121,9 +121,15 @@ impl Ledger {
             setup.clock.clone(),
         );
         tokio::spawn(committer.run(receiver));
-        let reader =
-            LedgerReader::new(setup.store, setup.keyring, setup.clock.clone(), setup.shard, vkey.clone(), Arc::clone(&origin));
-        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, clock: setup.clock };
+        let reader = LedgerReader::new(
+            setup.store,
+            setup.keyring,
+            setup.clock.clone(),
+            setup.shard,
+            vkey.clone(),
+            Arc::clone(&origin),
+        );
+        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader };
         ledger.submit(Vec::new(), vec![Draft::start()]).await.map_err(|_| Down)?;
         Ok(ledger)
     }

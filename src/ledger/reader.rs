@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use custodia_audit::{
-    Checkpoint, Leaf, ProofFile, TILE_WIDTH, Tile, TileId, Tiles, Vkey, group_digest, Salts, inclusion_proof,
+    Checkpoint, Leaf, ProofFile, Salts, TILE_WIDTH, Tile, TileId, Tiles, Vkey, group_digest, inclusion_proof,
     leaf_hash, tiles_for_inclusion,
 };
 use diesel::{
@@ -23,7 +23,10 @@ use super::{
 use crate::{
     clock::Clock,
     seal::{Keyring, Sealed},
-    store::{Store, StoreError, statement::{SealedSql, Statement}},
+    store::{
+        Store, StoreError,
+        statement::{SealedSql, Statement},
+    },
     tenant::TenantId,
 };
 
@@ -161,7 +164,9 @@ impl LedgerReader {
         }
         let mut bundle = Vec::with_capacity(rows.len() * 35);
         for row in rows {
-            bundle.extend_from_slice(&u16::try_from(row.leaf.len()).map_err(|_| ReadError::Broken)?.to_be_bytes());
+            bundle.extend_from_slice(
+                &u16::try_from(row.leaf.len()).map_err(|_| ReadError::Broken)?.to_be_bytes(),
+            );
             bundle.extend_from_slice(&row.leaf);
         }
         Ok(bundle)
@@ -279,7 +284,9 @@ impl LedgerReader {
             self.rows(first, end).await?.iter().map(|row| leaf_hash(&row.leaf)).collect()
         } else {
             let below = i16::from(id.level) - 1;
-            head::tile_roots(connection, self.shard, below, first, end).await.map_err(|_| ReadError::Broken)?
+            head::tile_roots(connection, self.shard, below, first, end)
+                .await
+                .map_err(|_| ReadError::Broken)?
         };
         Ok(hashes)
     }
