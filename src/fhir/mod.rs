@@ -9,9 +9,13 @@
 pub mod bundle;
 pub mod capability;
 pub mod compartment;
+pub mod definitions;
+pub mod json;
 pub mod kinds;
 pub mod meta;
 pub mod outcome;
+pub mod primitive;
 pub mod reference;
 pub mod relation;
 pub mod search;
+pub mod validate;

@@ -1,0 +1,166 @@
+//! Whether a resource keeps the structure of FHIR R4 (validation.html: structure, cardinality, value domains,
+//! required bindings).
+//!
+//! May import only std, `serde_json` and `fhir::{definitions, json, kinds, outcome, primitive}`.
+//!
+//! What it does not look at: profiles named in `meta.profile`, slicing, and the invariants of R4 written in
+//! `FHIRPath`, but for those whose rule id begins with `invariant.`.
+
+mod bound;
+mod members;
+mod primitives;
+mod reference;
+mod report;
+mod rules;
+mod xhtml;
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::definitions::Definitions;
+use super::kinds::ResourceType;
+use super::outcome::Problem;
+use report::{Place, Report};
+
+/// The most problems one validation finds; it stops there.
+pub const PROBLEMS_MAX: usize = 100;
+/// How deep elements may be nested in each other. [`super::json::DEPTH_MAX`] is reached before.
+const DEPTH_MAX: usize = 64;
+
+/// All problems of the resource's structure, in the order of its members; at most [`PROBLEMS_MAX`].
+///
+/// Looks into contained resources, the entries of a `Bundle` and the resources in `Parameters`. All problems
+/// refuse the resource; none quotes it.
+#[must_use]
+pub fn validate(definitions: &Definitions, resource: &Value, expected: Option<ResourceType>) -> Vec<Problem> {
+    let mut walk = Walk { definitions, report: Report::default() };
+    let top = Place::Root(expected.map_or("Resource", ResourceType::name));
+    walk.resource(&top, resource, Role::Top { expected });
+    walk.report.into_problems()
+}
+
+/// One walk over a resource.
+struct Walk<'d> {
+    definitions: &'d Definitions,
+    report: Report,
+}
+
+/// How a resource stands in another one.
+#[derive(Clone, Copy)]
+enum Role<'c> {
+    /// It does not.
+    Top { expected: Option<ResourceType> },
+    /// It stands on its own in a `Bundle` or in `Parameters`.
+    Entry { depth: usize },
+    /// It is contained, and is part of its container.
+    Contained(&'c Scope<'c>),
+}
+
+/// What the elements of a resource need to know of it.
+#[derive(Clone, Copy)]
+struct Scope<'c> {
+    /// The resources contained in it, or with it.
+    contained: &'c HashMap<&'c str, ResourceType>,
+    /// Whether `Type?query` may stand for a reference, as it may in a transaction (http.html#trules).
+    standing: Standing,
+    /// How many objects are around this one.
+    depth: usize,
+}
+
+/// Where the resource stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Alone,
+    InBundle,
+}
+
+impl Scope<'_> {
+    fn deeper(&self) -> Self {
+        Self { depth: self.depth + 1, ..*self }
+    }
+}
+
+impl Walk<'_> {
+    fn resource(&mut self, place: &Place<'_>, value: &Value, role: Role<'_>) {
+        let Value::Object(object) = value else {
+            return self.report.breach(rules::NOT_AN_OBJECT, place);
+        };
+        let kind = match object.get("resourceType") {
+            None => return self.report.breach(rules::TYPE_MISSING, place),
+            Some(Value::String(name)) => ResourceType::from_name(name),
+            Some(_) => None,
+        };
+        let Some(kind) = kind else {
+            return self.report.breach(rules::TYPE_UNKNOWN, place);
+        };
+        let root = Place::Root(kind.name());
+        match role {
+            Role::Top { expected } => {
+                if expected.is_some_and(|expected| expected != kind) {
+                    return self.report.breach(rules::TYPE_WRONG, place);
+                }
+                self.standing_resource(&root, object, kind, Standing::Alone, 0);
+            }
+            Role::Entry { depth } => self.standing_resource(place, object, kind, Standing::InBundle, depth),
+            Role::Contained(scope) => {
+                self.contained_rules(place, object);
+                self.typed(place, object, kind, scope);
+            }
+        }
+    }
+
+    /// A resource that is not contained, and may contain others.
+    fn standing_resource(
+        &mut self,
+        place: &Place<'_>,
+        object: &Map<String, Value>,
+        kind: ResourceType,
+        standing: Standing,
+        depth: usize,
+    ) {
+        let mut contained = HashMap::new();
+        if let Some(Value::Array(items)) = object.get("contained") {
+            let list = place.element("contained");
+            for (index, item) in items.iter().enumerate() {
+                let (Some(Value::String(name)), Some(id)) = (item.get("resourceType"), item.get("id")) else {
+                    continue;
+                };
+                let (Some(kind), Some(id)) = (ResourceType::from_name(name), id.as_str()) else { continue };
+                if contained.insert(id, kind).is_some() {
+                    self.report.breach(rules::CONTAINED_TWICE, &list.item(index).element("id"));
+                }
+            }
+        }
+        self.typed(place, object, kind, &Scope { contained: &contained, standing, depth });
+    }
+
+    fn typed(
+        &mut self,
+        place: &Place<'_>,
+        object: &Map<String, Value>,
+        kind: ResourceType,
+        scope: &Scope<'_>,
+    ) {
+        if let Some(definition) = self.definitions.resource(kind) {
+            self.object(place, object, definition, scope);
+        }
+    }
+
+    /// dom-2, dom-4 and dom-5 of DomainResource, and that a contained resource can be pointed at.
+    fn contained_rules(&mut self, place: &Place<'_>, object: &Map<String, Value>) {
+        if object.contains_key("contained") {
+            self.report.breach(rules::CONTAINED_NESTED, place);
+        }
+        if !object.contains_key("id") {
+            self.report.breach(rules::CONTAINED_ID, place);
+        }
+        let Some(Value::Object(meta)) = object.get("meta") else { return };
+        if meta.contains_key("versionId") || meta.contains_key("lastUpdated") {
+            self.report.breach(rules::CONTAINED_VERSIONED, place);
+        }
+        if meta.contains_key("security") {
+            self.report.breach(rules::CONTAINED_SECURITY, place);
+        }
+    }
+}
