@@ -164,3 +164,8 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod examples;
