@@ -5,6 +5,7 @@ mod support;
 
 use custodia_audit::bundle::*;
 use custodia_audit::*;
+use proptest::prelude::*;
 use support::*;
 
 fn refused(bundle: &[u8], trust: &Trust) -> (Place, String) {
@@ -313,4 +314,31 @@ fn the_writer_refuses_what_is_not_in_the_log() {
     assert!(matches!(writer.entry(&entry), Err(WriteFault::Entry { index: 1 })));
     assert_eq!(writer.next_index(), 1);
     assert!(matches!(writer.finish(&signer()), Err(WriteFault::Range { index: 1 })));
+}
+
+proptest! {
+    #[test]
+    fn a_verifier_takes_any_bytes_calmly(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let log = Log::new(ORIGIN);
+        prop_assert!(log.verify(&bytes).is_err());
+        prop_assert!(log.verify(&[MAGIC, &bytes].concat()).is_err());
+    }
+
+    #[test]
+    fn a_verifier_takes_any_frames_calmly(
+        at in 3_usize..9,
+        kind in 0_u8..12,
+        payload in proptest::collection::vec(any::<u8>(), 0..300),
+        keep in 0_usize..60,
+    ) {
+        let log = Log::of(6);
+        let mut frames = Frames::of(&log.export_from(0, 6, Some(3), |_| View::Opened));
+        let before = frames.0[at].clone();
+        let frame = &mut frames.0[at];
+        frame.1.truncate(keep);
+        frame.1.extend_from_slice(&payload);
+        frame.0 = kind;
+        let is_same = *frame == before;
+        prop_assert_eq!(log.verify(&frames.resealed()).is_ok(), is_same);
+    }
 }
