@@ -1,4 +1,4 @@
-//! An export of a million entries: written and verified as a stream, within a minute.
+//! How fast: the steps of one entry, and an export of a million written and verified as a stream.
 //!
 //! Run with `cargo test -p custodia-audit --release --test speed -- --ignored --nocapture`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
@@ -24,6 +24,27 @@ fn access(index: u64) -> ([Vec<u8>; 5], Salts) {
     seed.split_first_chunk_mut::<8>().unwrap().0.copy_from_slice(&index.to_be_bytes());
     let time_micros = i64::try_from(index).unwrap();
     (entry(ORIGIN, "node-a", index, time_micros, index).groups(), Salts::from_seed(&seed))
+}
+
+/// Runs `step` a hundred thousand times and prints how long one takes.
+fn time(what: &str, mut step: impl FnMut() -> u8) {
+    let start = Instant::now();
+    let sum = (0..100_000).fold(0_u8, |sum, _| sum.wrapping_add(step()));
+    println!("{what}: {:?} (sum {sum})", start.elapsed() / 100_000);
+}
+
+#[test]
+#[ignore = "measures; wants --release"]
+fn steps_of_one_entry() {
+    let entry = entry(ORIGIN, "node-a", 1, 2, 3);
+    let (groups, salts) = (entry.groups(), Salts::from_seed(&[1; 32]));
+    let mut edge = Edge::empty();
+    time("groups", || entry.groups().each_ref().map(|group| *group.last().unwrap())[0]);
+    time("salts", || Salts::from_seed(&[1; 32]).0[0][0]);
+    time("commit", || commit(&groups, &salts)[0]);
+    time("append", || u8::try_from(edge.append(leaf_hash(&[1; 33])).len()).unwrap());
+    time("root", || edge.root().0[0]);
+    time("read back", || u8::from(Entry::from_groups(&groups).is_ok()));
 }
 
 #[test]
