@@ -55,6 +55,7 @@ impl<'d> Walk<'d> {
             self.member(&at, property, element, written, scope);
         }
         self.missing(place, definition, seen);
+        self.invariants(place, object, &definition.name);
     }
 
     fn missing(&mut self, place: &Place<'_>, definition: &Type, seen: u128) {

@@ -1,12 +1,13 @@
 //! Whether a resource keeps the structure of FHIR R4 (validation.html: structure, cardinality, value domains,
 //! required bindings).
 //!
-//! May import only std, `serde_json` and `fhir::{definitions, json, kinds, outcome, primitive}`.
+//! May import only std, `serde_json`, chrono and `fhir::{definitions, json, kinds, outcome, primitive}`.
 //!
 //! What it does not look at: profiles named in `meta.profile`, slicing, and the invariants of R4 written in
 //! `FHIRPath`, but for those whose rule id begins with `invariant.`.
 
 mod bound;
+mod invariants;
 mod members;
 mod primitives;
 mod reference;
@@ -167,5 +168,7 @@ impl Walk<'_> {
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod cases_links;
 #[cfg(test)]
 mod examples;

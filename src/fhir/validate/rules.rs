@@ -71,3 +71,15 @@ pub(super) const NARRATIVE: Rule = rule(
 );
 pub(super) const NARRATIVE_EMPTY: Rule =
     rule("invariant.txt-2", Invariant, "a narrative must have some text or an image");
+pub(super) const ATTACHMENT_TYPE: Rule =
+    rule("invariant.att-1", Invariant, "an attachment with data must have a contentType");
+pub(super) const CONTACT_SYSTEM: Rule =
+    rule("invariant.cpt-2", Invariant, "a contact point with a value must have a system");
+pub(super) const OBSERVATION_ABSENT: Rule =
+    rule("invariant.obs-6", Invariant, "dataAbsentReason may only stand where there is no value");
+pub(super) const PATIENT_CONTACT: Rule =
+    rule("invariant.pat-1", Invariant, "a contact must have details or an organization");
+pub(super) const PERIOD_ORDER: Rule =
+    rule("invariant.per-1", Invariant, "a period may not end before it starts");
+pub(super) const QUANTITY_SYSTEM: Rule =
+    rule("invariant.qty-3", Invariant, "a quantity with a code for its unit must have a system for it");

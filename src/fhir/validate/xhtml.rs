@@ -293,10 +293,19 @@ fn is_harmless_style(style: &str) -> bool {
         let url = url.trim_start_matches(['"', '\'']);
         !is_inline_image(url) && !is_beside(url)
     });
-    !fetches
-        && !["expression", "javascript", "behavior", "-moz-binding", "@import", "\\", "&#", "/*"]
-            .iter()
-            .any(|word| lower.contains(word))
+    let banned = [
+        "expression",
+        "javascript",
+        "behavior",
+        "-moz-binding",
+        "@import",
+        "image-set",
+        "image(",
+        "src(",
+        "\\",
+        "/*",
+    ];
+    !fetches && !banned.iter().any(|word| lower.contains(word)) && !lower.replace("&quot;", "").contains('&')
 }
 
 /// `&` must begin a character reference.

@@ -79,6 +79,8 @@ fn anything_else_is_refused() {
             "<div><img src=\"data:text/html,x\"/></div>",
             "<div style=\"background: URL(//x)\">x</div>",
             "<div style=\"width: expression(x)\">x</div>",
+            "<div style=\"background: url&lpar;//x)\">x</div>",
+            "<div style=\"background: image-set('//x' 1x)\">x</div>",
             "<div style=\"a: url(data:image/png,x); b: url(http://x)\">x</div>",
             "<div style=\"a: url(data:text/html,x)\">x</div>",
             "<div style=\"b\\65 havior: x\">x</div>",
