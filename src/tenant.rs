@@ -3,7 +3,7 @@
 //! May import nothing of the house.
 
 /// Number of a tenant; the first part of every key in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TenantId(pub i32);
 
 impl TenantId {

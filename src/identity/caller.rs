@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::scope::Scopes;
 use crate::tenant::TenantId;
 
 /// How the caller came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CallerKind {
     /// A person who signed in.
     User,
@@ -19,7 +21,8 @@ pub enum CallerKind {
 }
 
 /// Purpose of use, a code of HL7 v3 PurposeOfUse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Purpose {
     /// Treatment.
     Treat,
@@ -58,8 +61,22 @@ impl Purpose {
     }
 }
 
+impl From<Purpose> for &'static str {
+    fn from(purpose: Purpose) -> Self {
+        purpose.code()
+    }
+}
+
+impl TryFrom<String> for Purpose {
+    type Error = &'static str;
+
+    fn try_from(code: String) -> Result<Self, Self::Error> {
+        Self::from_code(&code).ok_or("not a purpose of use that is known here")
+    }
+}
+
 /// What a partner may do under its contract, by resource type name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contract {
     /// Types it may read and search.
