@@ -196,8 +196,8 @@ impl TokenVerifier {
         Ok(caller)
     }
 
-    /// Refuses from now on every token of `account` minted until `now`, that second included. On this
-    /// server: others learn of it when they read the account, within [`LIFETIME_MAX`] at the latest.
+    /// Refuses from now on every token of `account` minted until `now`, that second included. Only this
+    /// server knows: elsewhere, and after a restart, such tokens run out within [`LIFETIME_MAX`].
     pub fn revoke(&self, account: Uuid, now: DateTime<Utc>) {
         let now = now.timestamp();
         self.revoked.rcu(|revoked| {
