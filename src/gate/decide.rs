@@ -9,7 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::{
     Act, Facts, GateError, Permit, Relations,
-    load::{self, Loaded},
+    load::{self, Loaded, Slices},
     question::{Key, Object, Question, Seen, Subject},
     sources::Sources,
     terms::Terms,
@@ -32,6 +32,13 @@ pub struct Decision {
     /// `@id` of each policy that decided, in alphabetical order: the permits of a yes, the forbids of a no.
     /// A no without any is the default: no policy permits.
     pub policies: Arc<[String]>,
+}
+
+impl Decision {
+    /// No, as no policy permits.
+    fn none() -> Self {
+        Self { allow: false, policies: Arc::new([]) }
+    }
 }
 
 /// Cedar said no.
@@ -63,7 +70,8 @@ impl Denied {
 /// A policy set in force.
 pub struct Gate {
     authorizer: Authorizer,
-    policies: PolicySet,
+    slices: Slices,
+    ids: Vec<String>,
     terms: Terms,
     families: HashMap<ResourceType, String>,
     sha256: [u8; 32],
@@ -89,10 +97,11 @@ impl Gate {
     }
 
     pub(super) fn of_sources(sources: &Sources) -> Result<Self, GateError> {
-        let Loaded { policies, terms, families, sha256 } = load::load(sources)?;
+        let Loaded { slices, ids, terms, families, sha256 } = load::load(sources)?;
         Ok(Self {
             authorizer: Authorizer::new(),
-            policies,
+            slices,
+            ids,
             terms,
             families,
             sha256,
@@ -114,10 +123,8 @@ impl Gate {
 
     /// `@id` of every policy, in alphabetical order.
     #[must_use]
-    pub fn policy_ids(&self) -> Vec<String> {
-        let mut ids: Vec<String> = self.policies.policies().map(|p| p.id().to_string()).collect();
-        ids.sort_unstable();
-        ids
+    pub fn policy_ids(&self) -> &[String] {
+        &self.ids
     }
 
     /// The family a type is of, as `families.toml` says.
@@ -230,10 +237,18 @@ impl Gate {
 
     /// The decision, from Cedar.
     pub(super) fn evaluate(&self, asked: &Question<'_>) -> Decision {
-        let Ok(posed) = self.terms.pose(asked, None) else {
-            return Decision { allow: false, policies: Arc::new([]) };
-        };
-        let response = self.authorizer.is_authorized(&posed.request, &self.policies, &posed.entities);
+        let Some(slice) = self.slices.get(&(asked.subject.kind, asked.act)) else { return Decision::none() };
+        self.evaluate_by(slice, asked)
+    }
+
+    /// The decision of these policies.
+    pub(super) fn evaluate_by(&self, policies: &PolicySet, asked: &Question<'_>) -> Decision {
+        // The log is audited and a record is not; Cedar would have to be told the schema to know.
+        if (asked.act == Act::Audit) != matches!(asked.object, Object::Log(_)) {
+            return Decision::none();
+        }
+        let Ok(posed) = self.terms.pose(asked, None) else { return Decision::none() };
+        let response = self.authorizer.is_authorized(&posed.request, policies, &posed.entities);
         let diagnostics = response.diagnostics();
         // Cedar leaves a policy out that cannot be evaluated, and that could be a forbid. There should be none:
         // the set validated strictly. If there is one all the same, the answer is no, and it is why.

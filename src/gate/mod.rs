@@ -5,11 +5,13 @@
 //! [`Gate::permit`] is the only way to a [`Permit`]. [`Gate::decide`] answers the same question about plain
 //! data, for the cases of `policies/cases`, the matrix and the tests; nothing can be disclosed with its answer.
 
+pub mod cases;
 mod decide;
 mod error;
 pub mod facts;
 mod load;
 
+pub mod matrix;
 pub mod permit;
 mod question;
 mod sources;

@@ -2,7 +2,7 @@
 //!
 //! May import `fhir` and `identity`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Value,
@@ -95,6 +95,24 @@ impl Terms {
         })
     }
 
+    fn caller(&self, kind: CallerKind) -> &EntityUid {
+        match kind {
+            CallerKind::User => &self.user,
+            CallerKind::Service => &self.service,
+            CallerKind::Partner => &self.partner,
+        }
+    }
+
+    /// Whether callers of `kind` are entities of this type.
+    pub(super) fn is(&self, kind: CallerKind, name: &EntityTypeName) -> bool {
+        self.caller(kind).type_name() == name
+    }
+
+    /// The action of this act.
+    pub(super) fn act(&self, act: Act) -> Option<&EntityUid> {
+        self.acts.get(&act)
+    }
+
     /// The question in Cedar's terms.
     ///
     /// Without a schema nothing is checked; [`Self::fits`] has checked every word against it at the start.
@@ -109,19 +127,15 @@ impl Terms {
     }
 
     fn principal(&self, subject: &Subject<'_>) -> Result<Entity, Unposed> {
-        let uid = match subject.kind {
-            CallerKind::User => &self.user,
-            CallerKind::Service => &self.service,
-            CallerKind::Partner => &self.partner,
-        };
+        let uid = self.caller(subject.kind);
         let roles = subject.roles.iter().map(|role| word(&self.role, role));
-        let attributes = HashMap::from([
+        let attributes = vec![
             ("tenant".to_owned(), Value::new_long(subject.tenant.0.into())),
             ("roles".to_owned(), Value::new_set(roles)),
             ("contractReads".to_owned(), self.types(subject.reads)),
             ("contractWrites".to_owned(), self.types(subject.writes)),
-        ]);
-        Ok(Entity::new(uid.clone(), attributes, HashSet::new()).map_err(Box::new)?)
+        ];
+        Ok(Entity::new_with_tags(uid.clone(), attributes, [], []).map_err(Box::new)?)
     }
 
     /// A contract's types. What R4 has not is left out: no record is of that type.
@@ -132,25 +146,23 @@ impl Terms {
 
     fn object(&self, object: &Object<'_>) -> Result<Entity, Unposed> {
         let (uid, attributes) = match object {
-            Object::Log(tenant) => {
-                (&self.log, HashMap::from([("tenant".to_owned(), Value::new_long(tenant.0.into()))]))
-            }
+            Object::Log(tenant) => (&self.log, vec![("tenant".to_owned(), Value::new_long(tenant.0.into()))]),
             Object::Record(seen) => (&self.record, self.record(seen).ok_or(Unposed::Word)?),
         };
-        Ok(Entity::new(uid.clone(), attributes, HashSet::new()).map_err(Box::new)?)
+        Ok(Entity::new_with_tags(uid.clone(), attributes, [], []).map_err(Box::new)?)
     }
 
-    fn record(&self, seen: &Seen<'_>) -> Option<HashMap<String, Value>> {
+    fn record(&self, seen: &Seen<'_>) -> Option<Vec<(String, Value)>> {
         let (kind, family) = self.kinds.get(&seen.kind)?;
         let labels = seen.labels.iter().map(|label| Value::new_string(label.clone()));
-        Some(HashMap::from([
+        Some(vec![
             ("tenant".to_owned(), Value::new_long(seen.tenant.0.into())),
             ("kind".to_owned(), kind.clone()),
             ("family".to_owned(), family.clone()),
             ("aboutPatient".to_owned(), Value::new_bool(seen.about_patient)),
             ("relations".to_owned(), self.relations.get(&seen.relations)?.clone()),
             ("labels".to_owned(), Value::new_set(labels)),
-        ]))
+        ])
     }
 
     /// Whether the schema knows every word that can ever be posed, in the place where it is posed.

@@ -4,6 +4,7 @@
 
 use std::{collections::HashSet, hash::BuildHasher, hash::RandomState};
 
+use cedar_policy::{PolicyId, PolicySet};
 use quick_cache::Equivalent;
 use uuid::Uuid;
 
@@ -94,6 +95,7 @@ fn a_policy_that_names_one_caller_or_record_is_refused() {
     for text in [
         "@id(\"x\") forbid (principal == User::\"mallory\", action, resource);",
         "@id(\"x\") forbid (principal, action, resource is Record) when { resource == Record::\"1\" };",
+        "@id(\"x\") forbid (principal, action in Action::\"view\", resource);",
     ] {
         assert!(matches!(refused("forbids/x.cedar", text), GateError::Literal { .. }), "{text}");
     }
@@ -225,6 +227,29 @@ fn a_cached_decision_is_the_decision() {
             }
         }
         assert!(fresh.iter().any(|d| d.allow) && fresh.iter().any(|d| !d.allow));
+    });
+}
+
+#[test]
+fn a_slice_decides_as_the_whole_set() {
+    let gate = Gate::shipped().unwrap();
+    let mut whole = PolicySet::new();
+    for (_, text) in Sources::shipped().policies() {
+        for policy in text.parse::<PolicySet>().unwrap().policies() {
+            let id = PolicyId::new(policy.annotation("id").unwrap());
+            whole.add(policy.new_id(id)).unwrap();
+        }
+    }
+    variations(|questions| {
+        for question in questions {
+            for act in Act::ALL {
+                for kind in [CallerKind::User, CallerKind::Service, CallerKind::Partner] {
+                    let subject = Subject { kind, ..question.subject };
+                    let question = Question { act, subject, ..*question };
+                    assert_eq!(gate.evaluate(&question), gate.evaluate_by(&whole, &question));
+                }
+            }
+        }
     });
 }
 
