@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::{collections::HashSet, hash::BuildHasher, hash::RandomState};
+use std::{collections::HashSet, hash::BuildHasher, hash::RandomState, sync::Arc};
 
 use cedar_policy::{PolicyId, PolicySet};
 use quick_cache::Equivalent;
@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     fhir::kinds::ResourceType,
-    identity::{CallerKind, Purpose, TenantId},
+    identity::{
+        CallerKind, Contract, Purpose, TenantId,
+        testing::{self, Sketch},
+    },
 };
 
 fn physician(roles: &[String]) -> Subject<'_> {
@@ -180,6 +183,67 @@ fn a_record_is_never_opened_by_the_act_on_the_log() {
     assert!(gate.decide_audit(&subject, TenantId(1)).allow);
     assert!(!gate.decide_audit(&subject, TenantId(2)).allow);
     assert!(!gate.decide(&subject, Act::Audit, &facts(Relations::ALL, &[])).allow);
+}
+
+#[test]
+fn a_permit_names_what_it_was_given_for() {
+    let gate = Gate::shipped().unwrap();
+    let tenant = TenantId(7);
+    let caller = Arc::new(testing::caller(Sketch::default()));
+    let facts = Facts { tenant, key: Uuid::from_u128(5), ..facts(Relations::CARE_TEAM, &[]) };
+    let permit = gate.permit(&caller, Act::Read, &facts).ok().unwrap();
+    assert!(Arc::ptr_eq(permit.caller(), &caller));
+    assert_eq!(permit.act(), Act::Read);
+    assert_eq!(permit.record(), Some((ResourceType::OBSERVATION, Uuid::from_u128(5))));
+    assert_eq!(**permit.policies(), ["physician-views-patients".to_owned()]);
+    assert_eq!(permit.policy_set(), gate.policy_set());
+
+    let unrelated = Facts { relations: Relations::NONE, ..facts.clone() };
+    let denied = gate.permit(&caller, Act::Read, &unrelated).err().unwrap();
+    assert_eq!((denied.act(), denied.policies().len()), (Act::Read, 0));
+    assert_eq!(denied.policy_set(), gate.policy_set());
+    let elsewhere = Facts { tenant: TenantId(8), ..facts };
+    let denied = gate.permit(&caller, Act::Read, &elsewhere).err().unwrap();
+    assert_eq!(**denied.policies(), ["other-tenant".to_owned()]);
+}
+
+#[test]
+fn scopes_of_the_caller_bind_the_permit() {
+    let gate = Gate::shipped().unwrap();
+    let caller =
+        Arc::new(testing::caller(Sketch { scopes: "user/Observation.rs", tenant: 1, ..Sketch::default() }));
+    let near = facts(Relations::CARE_TEAM, &[]);
+    assert!(gate.permit(&caller, Act::Search, &near).is_ok());
+    let denied = gate.permit(&caller, Act::Update, &near).err().unwrap();
+    assert_eq!(**denied.policies(), ["outside-scope".to_owned()]);
+    assert!(gate.approach(&caller, Act::Read, ResourceType::OBSERVATION).is_ok());
+    for (act, kind) in [(Act::Update, ResourceType::OBSERVATION), (Act::Read, ResourceType::CONDITION)] {
+        let denied = gate.approach(&caller, act, kind).err().unwrap();
+        assert_eq!(**denied.policies(), ["outside-scope".to_owned()]);
+    }
+}
+
+#[test]
+fn only_an_auditor_is_permitted_the_log() {
+    let gate = Gate::shipped().unwrap();
+    let auditor = Sketch { roles: &["auditor"], purpose: Purpose::Audit, scopes: "", ..Sketch::default() };
+    let permit = gate.permit_audit(&Arc::new(testing::caller(auditor))).ok().unwrap();
+    assert_eq!((permit.act(), permit.record()), (Act::Audit, None));
+    let physician = Sketch { purpose: Purpose::Audit, ..Sketch::default() };
+    assert!(gate.permit_audit(&Arc::new(testing::caller(physician))).is_err());
+}
+
+#[test]
+fn a_contract_binds_the_permit() {
+    let gate = Gate::shipped().unwrap();
+    let contract = Contract { reads: vec!["Observation".to_owned()], writes: Vec::new() };
+    let kind = CallerKind::Partner;
+    let contract = Some(contract);
+    let caller =
+        Arc::new(testing::caller(Sketch { kind, tenant: 1, contract, roles: &[], ..Sketch::default() }));
+    let any = facts(Relations::NONE, &[]);
+    assert!(gate.permit(&caller, Act::Read, &any).is_ok());
+    assert!(gate.permit(&caller, Act::Create, &any).is_err());
 }
 
 /// Questions that differ from the first in one thing each.
