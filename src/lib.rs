@@ -4,6 +4,7 @@
 //! what stands above it (`tests/tidy.rs`).
 
 pub mod clock;
+pub mod config;
 pub mod tenant;
 
 pub mod fhir;

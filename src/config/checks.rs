@@ -1,0 +1,114 @@
+//! The rules that keys are held to, beyond their shape; a rule's text says what is expected.
+//!
+//! May import its siblings.
+
+use std::{
+    borrow::Cow,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use validator::ValidationError;
+
+use super::{Config, DatabaseConfig, PartnersConfig};
+
+/// Where a URL's scheme ends.
+const SCHEME_END: &str = "://";
+
+fn rule(holds: bool, expected: &'static str) -> Result<(), ValidationError> {
+    if holds { Ok(()) } else { Err(broken(expected)) }
+}
+
+fn broken(expected: &'static str) -> ValidationError {
+    ValidationError::new("rule").with_message(Cow::Borrowed(expected))
+}
+
+pub(super) fn is_path(path: &Path) -> Result<(), ValidationError> {
+    rule(!path.as_os_str().is_empty(), "expected a path")
+}
+
+pub(super) fn is_file(path: &Path) -> Result<(), ValidationError> {
+    let readable = File::open(path).and_then(|file| file.metadata()).is_ok_and(|found| found.is_file());
+    rule(readable, "expected a file that can be read; there is none at that path")
+}
+
+pub(super) fn are_files(paths: &[PathBuf]) -> Result<(), ValidationError> {
+    paths.iter().try_for_each(|path| is_file(path))
+}
+
+/// The scheme alone: `store` reads the rest, and refuses what would cross a network in clear.
+pub(super) fn is_database_url(url: &str) -> Result<(), ValidationError> {
+    let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
+    rule(known, "expected postgres://user:password@host/database")
+}
+
+pub(super) fn owner_has_a_server(database: &DatabaseConfig) -> Result<(), ValidationError> {
+    if database.owner_url.is_some() && database.url.is_none() {
+        return Err(broken("owner_url is given without url; give both or neither"));
+    }
+    let wants_roots = database.url.as_deref().is_some_and(|url| url.contains("sslmode=require"));
+    rule(
+        !wants_roots || database.root_certificates.is_some(),
+        "the URL asks for TLS; set root_certificates to the PEM file of the database's root",
+    )
+}
+
+pub(super) fn partners_are_whole(partners: &PartnersConfig) -> Result<(), ValidationError> {
+    if partners.address.is_some() && partners.client_roots.is_none() {
+        return Err(broken(
+            "address is given without client_roots; there is no partner door without client certificates",
+        ));
+    }
+    rule(
+        partners.certificate.is_some() == partners.key.is_some(),
+        "certificate and key go together; give both or neither",
+    )
+}
+
+pub(super) fn is_base(base: &str) -> Result<(), ValidationError> {
+    let expected = "expected an https URL such as https://records.example/fhir, without query and fragment";
+    let Some((scheme, rest)) = base.split_once(SCHEME_END) else { return Err(broken(expected)) };
+    let clean = rest
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\' | b'<' | b'>' | b'@'));
+    let authority = rest.split('/').next().unwrap_or_default();
+    if !clean || authority.is_empty() {
+        return Err(broken(expected));
+    }
+    let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
+        authority == *host || authority.strip_prefix(host).is_some_and(|port| port.starts_with(':'))
+    });
+    rule(scheme == "https" || (scheme == "http" && local), expected)
+}
+
+/// The name of a signed note's key and a checkpoint's origin: no space, no plus (c2sp.org/signed-note).
+pub(super) fn is_origin(origin: &str) -> Result<(), ValidationError> {
+    let plain = origin.bytes().all(|b| b.is_ascii_graphic() && b != b'+');
+    rule(
+        plain,
+        "expected a name such as records.example/log, of printable ASCII without spaces and plus signs",
+    )
+}
+
+/// What only the whole can tell: key and rule.
+pub(super) fn of_the_whole(config: &Config) -> Vec<(&'static str, &'static str)> {
+    let mut found = Vec::new();
+    if config.portal.certificate.is_some() != config.portal.key.is_some() {
+        found.push(("portal", "certificate and key go together; give both or neither"));
+    }
+    let public = !config.portal.address.ip().is_loopback()
+        || config.partners.address.is_some_and(|address| !address.ip().is_loopback());
+    if public && config.fhir.base.is_none() {
+        found.push(("fhir.base", "a server that others reach must be told its own URL"));
+    }
+    if public && config.ledger.origin.is_none() {
+        found.push((
+            "ledger.origin",
+            "a server that others reach must be told its log's name; it can never change",
+        ));
+    }
+    if config.keystore.passphrase.is_some() && config.keystore.key_file.is_some() {
+        found.push(("keystore.key_file", "a passphrase is given as well; use one of them"));
+    }
+    found
+}

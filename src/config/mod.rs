@@ -1,0 +1,372 @@
+//! What the server is told at start: defaults, then a file, then the environment.
+//!
+//! May import nothing of the house. Every key is checked before anything is opened, and an unknown one is refused. No
+//! key switches authentication, the log, TLS or sealing off: there is none to misspell.
+//!
+//! ```text
+//! custodia.toml            environment                      
+//! [portal]
+//! address = "[::]:8443"    CUSTODIA_PORTAL_ADDRESS          the section, an underscore, the key
+//! [database]
+//! url = "..."              CUSTODIA_DATABASE_URL            or plain DATABASE_URL, which yields to it
+//!                          CUSTODIA_KEYSTORE_PASSPHRASE     never in a file
+//! ```
+
+mod checks;
+mod keys;
+mod read;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::Deserialize;
+use validator::Validate;
+use zeroize::Zeroizing;
+
+pub use keys::{KEYS, Key, Shape};
+pub use read::{ConfigError, FILE_BYTES_MAX, Problem};
+
+/// The longest an access token may live, in seconds.
+pub const TOKEN_LIFETIME_MAX_S: u32 = 900;
+
+/// Everything the server is told. It may hold passwords, so it has no Debug.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of what the server keeps by itself: the embedded database, the keystore, the operational log.
+    #[validate(custom(function = "checks::is_path"))]
+    pub home: PathBuf,
+    /// The database.
+    #[validate(nested)]
+    pub database: DatabaseConfig,
+    /// The keystore.
+    #[validate(nested)]
+    pub keystore: KeystoreConfig,
+    /// The door for people and their applications.
+    #[validate(nested)]
+    pub portal: PortalConfig,
+    /// The door for registered machines.
+    #[validate(nested)]
+    pub partners: PartnersConfig,
+    /// The FHIR API.
+    #[validate(nested)]
+    pub fhir: FhirConfig,
+    /// Access tokens.
+    #[validate(nested)]
+    pub tokens: TokensConfig,
+    /// The log of accesses.
+    #[validate(nested)]
+    pub ledger: LedgerConfig,
+    /// The policies.
+    pub policies: PoliciesConfig,
+    /// The operational log and metrics.
+    #[validate(nested)]
+    pub watch: WatchConfig,
+    /// Bounds on what one peer may take.
+    #[validate(nested)]
+    pub limits: LimitsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            home: PathBuf::from(".custodia"),
+            database: DatabaseConfig::default(),
+            keystore: KeystoreConfig::default(),
+            portal: PortalConfig::default(),
+            partners: PartnersConfig::default(),
+            fhir: FhirConfig::default(),
+            tokens: TokensConfig::default(),
+            ledger: LedgerConfig::default(),
+            policies: PoliciesConfig::default(),
+            watch: WatchConfig::default(),
+            limits: LimitsConfig::default(),
+        }
+    }
+}
+
+/// Where the records are. Without a URL the server runs a PostgreSQL of its own in `home`.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+#[validate(schema(function = "checks::owner_has_a_server"))]
+pub struct DatabaseConfig {
+    /// PostgreSQL as the role the server works as; TLS unless it is on this machine.
+    #[validate(custom(function = "checks::is_database_url"))]
+    pub url: Option<String>,
+    /// PostgreSQL as the owner of the schema, for migrations; `url` when it is left out, and the server then steps
+    /// down to `custodia_server` on every connection.
+    #[validate(custom(function = "checks::is_database_url"))]
+    pub owner_url: Option<String>,
+    /// PEM file of the roots that the database's certificate must lead to.
+    #[validate(custom(function = "checks::is_file"))]
+    pub root_certificates: Option<PathBuf>,
+}
+
+/// Where the keys are.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeystoreConfig {
+    /// The sealed file; `keystore.json` in `home` when left out.
+    pub path: Option<PathBuf>,
+    /// The file with the key that opens it; `keystore.key` in `home` when left out and no passphrase is given.
+    pub key_file: Option<PathBuf>,
+    /// `CUSTODIA_KEYSTORE_PASSPHRASE`: opens the keystore instead of a key file.
+    #[serde(skip)]
+    pub passphrase: Option<Zeroizing<String>>,
+}
+
+/// The door for people and their applications: TLS without client certificates.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortalConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// PEM: the server's certificate, then its intermediates.
+    #[validate(custom(function = "checks::is_file"))]
+    pub certificate: Option<PathBuf>,
+    /// PEM: its private key.
+    #[validate(custom(function = "checks::is_file"))]
+    pub key: Option<PathBuf>,
+    /// The oldest TLS that is spoken at both doors.
+    pub oldest_tls: OldestTls,
+}
+
+impl Default for PortalConfig {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 8443)),
+            certificate: None,
+            key: None,
+            oldest_tls: OldestTls::Tls13,
+        }
+    }
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OldestTls {
+    /// TLS 1.2 and 1.3.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3 alone.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// The door for registered machines: mutual TLS, always. It is open when `address` is given.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+#[validate(schema(function = "checks::partners_are_whole"))]
+pub struct PartnersConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub address: Option<SocketAddr>,
+    /// PEM: the server's certificate at this door; the portal's when left out.
+    #[validate(custom(function = "checks::is_file"))]
+    pub certificate: Option<PathBuf>,
+    /// PEM: its private key; the portal's when left out.
+    #[validate(custom(function = "checks::is_file"))]
+    pub key: Option<PathBuf>,
+    /// PEM: the roots that client certificates must lead to.
+    #[validate(custom(function = "checks::is_file"))]
+    pub client_roots: Option<PathBuf>,
+    /// PEM: revocation lists; with one or more, every certificate of a chain must be covered by one.
+    #[validate(length(max = 64), custom(function = "checks::are_files"))]
+    pub client_crls: Vec<PathBuf>,
+    /// What a list past its nextUpdate is worth.
+    pub stale_crls: StaleLists,
+}
+
+/// What a revocation list past its nextUpdate is worth (RFC 5280 §5.1.2.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StaleLists {
+    /// Nothing: the certificates it covers are refused until a fresh list arrives.
+    #[default]
+    Refuse,
+    /// As much as a fresh one.
+    Accept,
+}
+
+/// The FHIR API.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct FhirConfig {
+    /// The server's own base URL as clients see it; left out only while the portal listens on loopback.
+    #[validate(custom(function = "checks::is_base"))]
+    pub base: Option<String>,
+}
+
+/// Access tokens.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokensConfig {
+    /// How long one lives.
+    #[validate(range(min = 30, max = TOKEN_LIFETIME_MAX_S))]
+    pub lifetime_s: u32,
+}
+
+impl Default for TokensConfig {
+    fn default() -> Self {
+        Self { lifetime_s: TOKEN_LIFETIME_MAX_S }
+    }
+}
+
+/// The log of accesses.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// Name of the log, for ever: a host of yours and a word. Left out only while the portal listens on loopback.
+    #[validate(length(min = 1, max = 255), custom(function = "checks::is_origin"))]
+    pub origin: Option<String>,
+    /// Which head of the database this server writes to.
+    #[validate(range(min = 0, max = 255))]
+    pub shard: i16,
+    /// How often the server says in the log that it is alive.
+    #[validate(range(min = 1, max = 3_600))]
+    pub heartbeat_s: u32,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { origin: None, shard: 0, heartbeat_s: 60 }
+    }
+}
+
+/// The policies.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoliciesConfig {
+    /// Folder of policies in place of those the program ships.
+    pub folder: Option<PathBuf>,
+}
+
+/// The operational log and metrics.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct WatchConfig {
+    /// Folder of the operational log; `log` in `home` when left out.
+    pub folder: Option<PathBuf>,
+    /// The least severe events that are written.
+    pub level: Level,
+    /// Days of the operational log that are kept.
+    #[validate(range(min = 1, max = 3_650))]
+    pub kept_days: u16,
+    /// Addresses other than loopback that may read `/metrics`.
+    #[validate(length(max = 64))]
+    pub metrics_from: Vec<IpAddr>,
+}
+
+impl Default for WatchConfig {
+    fn default() -> Self {
+        Self { folder: None, level: Level::Info, kept_days: 30, metrics_from: Vec::new() }
+    }
+}
+
+/// How severe an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Something failed and needs somebody.
+    Error,
+    /// Something is not as it should be.
+    Warn,
+    /// What an operator wants to see: one line a request.
+    Info,
+    /// What a developer wants to see.
+    Debug,
+}
+
+/// Bounds on what one peer may take; the edge enforces them.
+#[derive(Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// From the first byte of a connection to the end of its TLS handshake.
+    #[validate(range(min = 100, max = 60_000))]
+    pub handshake_ms: u32,
+    /// From a request's first byte to the end of its headers.
+    #[validate(range(min = 100, max = 60_000))]
+    pub header_ms: u32,
+    /// From the end of the headers to the end of the body.
+    #[validate(range(min = 100, max = 600_000))]
+    pub body_ms: u32,
+    /// Between two requests of one connection.
+    #[validate(range(min = 100, max = 3_600_000))]
+    pub idle_ms: u32,
+    /// How long a peer may accept nothing of an answer that is ready.
+    #[validate(range(min = 100, max = 600_000))]
+    pub write_stall_ms: u32,
+    /// How long open requests may run on after the signal to stop.
+    #[validate(range(min = 0, max = 600_000))]
+    pub shutdown_ms: u32,
+    /// Request line and headers.
+    #[validate(range(min = 8_192, max = 1_048_576))]
+    pub header_bytes_max: u32,
+    /// The body of one request.
+    #[validate(range(min = 1_024, max = 67_108_864))]
+    pub body_bytes_max: u32,
+    /// The bodies of all requests that are open.
+    #[validate(range(min = 1_048_576, max = 4_294_967_295_u32))]
+    pub body_bytes_total_max: u32,
+    /// Concurrent HTTP/2 streams of one connection.
+    #[validate(range(min = 1, max = 1_000))]
+    pub streams_max: u32,
+    /// Connections from one source.
+    #[validate(range(min = 1, max = 65_536))]
+    pub connections_per_source_max: u32,
+    /// Connections over all.
+    #[validate(range(min = 1, max = 65_536))]
+    pub connections_max: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            handshake_ms: 5_000,
+            header_ms: 10_000,
+            body_ms: 30_000,
+            idle_ms: 60_000,
+            write_stall_ms: 30_000,
+            shutdown_ms: 10_000,
+            header_bytes_max: 65_536,
+            body_bytes_max: 16 * 1_048_576,
+            body_bytes_total_max: 512 * 1_048_576,
+            streams_max: 100,
+            connections_per_source_max: 256,
+            connections_max: 4_096,
+        }
+    }
+}
+
+impl Config {
+    /// The sealed keystore file.
+    #[must_use]
+    pub fn keystore_path(&self) -> PathBuf {
+        self.keystore.path.clone().unwrap_or_else(|| self.home.join("keystore.json"))
+    }
+
+    /// The file with the key that opens the keystore, unless a passphrase does.
+    #[must_use]
+    pub fn keystore_key_file(&self) -> PathBuf {
+        self.keystore.key_file.clone().unwrap_or_else(|| self.home.join("keystore.key"))
+    }
+
+    /// The folder of the operational log.
+    #[must_use]
+    pub fn watch_folder(&self) -> PathBuf {
+        self.watch.folder.clone().unwrap_or_else(|| self.home.join("log"))
+    }
+
+    /// The FHIR base URL: as configured, or on loopback that of the portal at `port`.
+    #[must_use]
+    pub fn fhir_base(&self, port: u16) -> String {
+        self.fhir.base.clone().unwrap_or_else(|| format!("https://localhost:{port}/fhir"))
+    }
+
+    /// The log's name: as configured, or on loopback one that says so.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.ledger.origin.as_deref().unwrap_or("localhost/custodia")
+    }
+}
