@@ -168,7 +168,7 @@ pub struct TenantKeys {
     common: Zeroizing<[u8; 32]>,
     account: NamedKey,
     index: hmac::Key,
-    relation: hmac::Key,
+    proof: hmac::Key,
 }
 
 impl TenantKeys {
@@ -188,7 +188,7 @@ impl TenantKeys {
             common: part(b"common")?,
             account: named(part(b"account")?),
             index: hmac::Key::new(hmac::HMAC_SHA256, part(b"index")?.as_slice()),
-            relation: hmac::Key::new(hmac::HMAC_SHA256, part(b"relation")?.as_slice()),
+            proof: hmac::Key::new(hmac::HMAC_SHA256, part(b"proof")?.as_slice()),
         })
     }
 
@@ -210,16 +210,16 @@ impl TenantKeys {
         tag_uuid(&self.index, &[&kind.code().to_be_bytes(), id.as_bytes()])
     }
 
-    /// Proof that a relationship row was written by the server: 16 bytes of HMAC over its columns.
+    /// Proof that the server made something (a relationship row, a cursor): 16 bytes of HMAC over its parts.
     #[must_use]
-    pub fn relation_proof(&self, row: &[&[u8]]) -> [u8; 16] {
-        tag_uuid(&self.relation, row).into_bytes()
+    pub fn proof_of(&self, parts: &[&[u8]]) -> [u8; 16] {
+        tag_uuid(&self.proof, parts).into_bytes()
     }
 
-    /// Whether `proof` is that of `row`.
+    /// Whether `proof` is that of these parts.
     #[must_use]
-    pub fn relation_holds(&self, row: &[&[u8]], proof: &[u8]) -> bool {
-        same(&self.relation_proof(row), proof)
+    pub fn proves(&self, parts: &[&[u8]], proof: &[u8]) -> bool {
+        same(&self.proof_of(parts), proof)
     }
 
     /// The data key of records about nobody.

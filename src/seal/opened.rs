@@ -49,3 +49,24 @@ impl<T> Opened<T> {
         self.0
     }
 }
+
+/// What the gate and the log are told of a record before anybody is told anything else.
+impl Opened<super::Plain> {
+    /// Its logical id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Logical ids of the patients it is about.
+    #[must_use]
+    pub fn patients(&self) -> &[String] {
+        &self.0.patients
+    }
+
+    /// Its security labels.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.0.labels
+    }
+}

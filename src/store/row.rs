@@ -150,7 +150,7 @@ impl RelationRow {
     #[must_use]
     pub fn proof(&self, keys: &TenantKeys) -> [u8; 16] {
         let (columns, patient, actor) = (self.columns(), self.patient, self.actor);
-        keys.relation_proof(&[patient.as_bytes(), actor.as_bytes(), &columns])
+        keys.proof_of(&[patient.as_bytes(), actor.as_bytes(), &columns])
     }
 
     fn columns(&self) -> Vec<u8> {
@@ -174,7 +174,7 @@ pub fn proven(keys: &TenantKeys, patient: Uuid, actor: Option<Uuid>, rows: &[Vec
     for row in rows {
         let Some((columns, proof)) = row.split_at_checked(36) else { continue };
         let Some(kind) = columns.first_chunk::<2>().map(|b| i16::from_be_bytes(*b)) else { continue };
-        if keys.relation_holds(&[patient.as_bytes(), actor.as_bytes(), columns], proof)
+        if keys.proves(&[patient.as_bytes(), actor.as_bytes(), columns], proof)
             && let Ok(bit) = u8::try_from(kind)
         {
             held = held.union(Relations(bit));

@@ -1,0 +1,35 @@
+//! The services, built once, passed as `&App`.
+//!
+//! May import everything above it; holds no logic of its own.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    fhir::{definitions::Definitions, reference::BaseUrl},
+    gate::Gate,
+    identity::Doorman,
+    ledger::Ledger,
+    seal::Keyring,
+    store::Store,
+};
+
+/// What every interaction works with.
+pub struct App {
+    /// Time and ids.
+    pub clock: Clock,
+    /// The R4 definitions.
+    pub definitions: Definitions,
+    /// The server's own FHIR base URL.
+    pub base: BaseUrl,
+    /// Keys.
+    pub keyring: Arc<Keyring>,
+    /// Credentials.
+    pub doorman: Doorman,
+    /// Decisions.
+    pub gate: Gate,
+    /// The database.
+    pub store: Arc<Store>,
+    /// The one door out.
+    pub ledger: Ledger,
+}

@@ -1,0 +1,104 @@
+//! create (FHIR R4 http.html#create): the server draws the id.
+
+use serde_json::Value;
+
+use super::{
+    ATTEMPTS_MAX, Ask, Failure, Head, Return,
+    desk::{Desk, Draft},
+    forbidden, malformed, parse_body, written,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        kinds::{LogicalId, ResourceType},
+        outcome::IssueCode,
+        validate::validate,
+    },
+    gate::Act,
+    ledger::{Audited, Rejected},
+    refusal::Refusal,
+    store::write::Base,
+};
+
+/// Creates a resource from a body.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(app: &App, ask: &Ask, kind: ResourceType, body: &[u8]) -> Result<Audited<Answer>, Failure> {
+    app.gate.approach(&ask.caller, Act::Create, kind).map_err(forbidden)?;
+    store(app, ask, kind, parse_body(body)?).await
+}
+
+/// Creates a resource that has been parsed; whether anybody may is decided already.
+pub(super) async fn store(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    mut resource: Value,
+) -> Result<Audited<Answer>, Failure> {
+    check(app, kind, &resource)?;
+    let id = random_id(app)?;
+    for _ in 0..ATTEMPTS_MAX {
+        let mut desk = Desk::open(app, &ask.caller)?;
+        if kind == ResourceType::PATIENT {
+            desk.registers(&id);
+        }
+        let draft = Draft { kind, id: &id, resource: &mut resource, act: Act::Create, base: Base::Fresh };
+        let ready = desk.prepare(draft).await?;
+        let head = head(app, kind, &id, ready.version, ready.updated);
+        let answer = written(201, ask.returning, &head, ready.json);
+        match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
+            // Somebody else has just made the patient's key: prepare again under that one.
+            Err(Rejected::Stale) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Rejected::Stale.into())
+}
+
+/// Validates a resource that is about to be stored as `kind`.
+pub(super) fn check(app: &App, kind: ResourceType, resource: &Value) -> Result<(), Failure> {
+    let named = resource.get("resourceType").and_then(Value::as_str);
+    if named.is_some_and(|named| named != kind.name()) {
+        return Err(malformed(IssueCode::Invalid, "The resource is of another type than the URL names."));
+    }
+    let problems = validate(&app.definitions, resource, Some(kind));
+    if problems.iter().any(crate::fhir::outcome::Problem::refuses) {
+        return Err(Refusal::Invalid(problems).into());
+    }
+    Ok(())
+}
+
+/// An id nobody has: a random UUID.
+pub(super) fn random_id(app: &App) -> Result<LogicalId, Failure> {
+    LogicalId::parse(&app.clock.random_id().to_string()).ok_or_else(|| Refusal::Internal.into())
+}
+
+pub(super) fn head(
+    app: &App,
+    kind: ResourceType,
+    id: &LogicalId,
+    version: i32,
+    updated: chrono::DateTime<chrono::Utc>,
+) -> Head {
+    let location = format!("{}/{}/{}/_history/{version}", app.base.as_str(), kind.name(), id.as_str());
+    Head { version, updated, location: Some(location) }
+}
+
+/// Only to name the default in one place.
+impl Return {
+    /// Reads a `Prefer` header (FHIR R4 http.html#ops); anything unknown is the default.
+    #[must_use]
+    pub fn of_prefer(header: Option<&str>) -> Self {
+        let wanted = header.unwrap_or_default().split([',', ';']).find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("return").then(|| value.trim().trim_matches('"'))
+        });
+        match wanted {
+            Some("minimal") => Self::Minimal,
+            Some("OperationOutcome") => Self::OperationOutcome,
+            _ => Self::Representation,
+        }
+    }
+}

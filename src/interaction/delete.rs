@@ -1,0 +1,60 @@
+//! delete (FHIR R4 http.html#delete): a tombstone over the current version; earlier ones stay in the history.
+
+use super::{
+    ATTEMPTS_MAX, Ask, Failure,
+    desk::Desk,
+    forbidden,
+    open::open_permitted,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::kinds::{LogicalId, ResourceType},
+    gate::Act,
+    ledger::{Audited, Rejected, Written},
+    refusal::{Refusal, Why},
+    seal::Opened,
+};
+
+/// Deletes a record. Deleting it again is no error and changes nothing.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(app: &App, ask: &Ask, kind: ResourceType, id: &LogicalId) -> Result<Audited<Answer>, Failure> {
+    app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
+    for _ in 0..ATTEMPTS_MAX {
+        let desk = Desk::open(app, &ask.caller)?;
+        let Some(written) = prepare(app, ask, &desk, kind, id).await? else {
+            return Ok(app.ledger.state(&ask.access, custodia_audit::Kind::Write, Answer::empty(204)).await?);
+        };
+        let mut answer = Answer::empty(204);
+        answer.version = Some(written.version.number);
+        match app.ledger.commit(&ask.access, vec![written], Vec::new(), Opened::from_caller(answer)).await {
+            Err(Rejected::Stale) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Rejected::Stale.into())
+}
+
+/// The tombstone, or `None` when there is one already.
+pub(super) async fn prepare(
+    app: &App,
+    ask: &Ask,
+    desk: &Desk<'_>,
+    kind: ResourceType,
+    id: &LogicalId,
+) -> Result<Option<Written>, Failure> {
+    let view = *desk.view();
+    let key = desk.key(kind, id);
+    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
+    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
+    let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Delete, row).await?;
+    if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(record.at.version)) {
+        return Err(Refusal::PreconditionFailed.into());
+    }
+    if record.at.deleted {
+        return Ok(None);
+    }
+    Ok(Some(desk.bury(record, permit)?))
+}

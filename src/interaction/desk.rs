@@ -1,0 +1,307 @@
+//! Where writes are prepared: whose they are, whether they may be, and what is sealed.
+//!
+//! One desk serves one submission, so that records of a patient who is new in a transaction share the one data
+//! key made for her.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Failure, forbidden, open::Record};
+use crate::{
+    app::App,
+    fhir::{
+        compartment, json,
+        kinds::{LogicalId, ResourceType},
+        meta,
+        relation::{self, RelationKind},
+    },
+    gate::{Act, Facts, Permit, Relations},
+    identity::Caller,
+    ledger::{Version, Written},
+    seal::{DataKey, Plain, RecordBinding, Sealed, TenantKeys},
+    store::{
+        NIL,
+        row::{RelationRow, proven},
+        search::View,
+        search::far_future,
+        write::{Base, NewKey, NewVersion},
+    },
+};
+
+/// Where writes of one submission are prepared.
+pub(super) struct Desk<'a> {
+    app: &'a App,
+    caller: &'a Arc<Caller>,
+    keys: Arc<TenantKeys>,
+    view: View,
+    /// meta.lastUpdated of everything the submission writes.
+    now: DateTime<Utc>,
+    patients: HashMap<Uuid, Patient>,
+    /// Patients this submission creates.
+    registering: HashSet<Uuid>,
+}
+
+/// A patient's key and how the caller stands to her.
+struct Patient {
+    key: DataKey,
+    /// The wrapped key, until a version carries it to the database.
+    made: Option<Sealed>,
+    is_new: bool,
+    relations: Relations,
+}
+
+/// A write that is ready: the change with its permit, and the resource as it will be read.
+pub(super) struct Ready {
+    pub(super) written: Written,
+    pub(super) json: Vec<u8>,
+    pub(super) version: i32,
+    pub(super) updated: DateTime<Utc>,
+}
+
+/// What is to be written.
+pub(super) struct Draft<'a> {
+    pub(super) kind: ResourceType,
+    pub(super) id: &'a LogicalId,
+    pub(super) resource: &'a mut Value,
+    pub(super) act: Act,
+    pub(super) base: Base,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn open(app: &'a App, caller: &'a Arc<Caller>) -> Result<Self, Failure> {
+        let keys = app.keyring.tenant(caller.tenant())?;
+        let now = app.clock.now();
+        let view = View { tenant: caller.tenant(), actor: caller.actor(), now };
+        Ok(Self {
+            app,
+            caller,
+            keys,
+            view,
+            now: meta::to_shown(now),
+            patients: HashMap::new(),
+            registering: HashSet::new(),
+        })
+    }
+
+    pub(super) const fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Opaque key of a record.
+    pub(super) fn key(&self, kind: ResourceType, id: &LogicalId) -> Uuid {
+        self.keys.opaque(kind, id.as_str())
+    }
+
+    /// Says that this submission creates a patient. She counts as registered by the caller only if nobody has
+    /// written about her before.
+    pub(super) fn registers(&mut self, id: &LogicalId) {
+        let key = self.key(ResourceType::PATIENT, id);
+        self.registering.insert(key);
+    }
+
+    /// Decides, stamps and seals a new version of a resource that has been validated.
+    pub(super) async fn prepare(&mut self, draft: Draft<'_>) -> Result<Ready, Failure> {
+        let Draft { kind, id, resource, act, base } = draft;
+        let about = compartment::patients(resource, kind, id, &self.app.base);
+        self.meet(&about).await?;
+        let patients: Vec<Uuid> = about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
+        let labels = meta::labels(resource);
+        let key = self.key(kind, id);
+        let facts = self.facts(kind, key, &patients, labels.clone());
+        let permit = self.app.gate.permit(self.caller, act, &facts).map_err(forbidden)?;
+        let version = match base {
+            Base::Fresh | Base::Absent => 1,
+            Base::Version(version) => version.saturating_add(1),
+        };
+        meta::stamp(resource, id, u32::try_from(version).unwrap_or(0), self.now);
+        let plain = Plain {
+            id: id.as_str().to_owned(),
+            patients: about.iter().map(|patient| patient.as_str().to_owned()).collect(),
+            labels,
+            json: json::to_bytes(resource),
+        };
+        let relations = self.relations(resource, kind, id, key);
+        let change = self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
+        let named = self.name(&change, &plain, patients);
+        Ok(Ready {
+            written: Written { permit, version: named, change },
+            json: plain.json,
+            version,
+            updated: self.now,
+        })
+    }
+
+    /// A tombstone over an opened record, under the same key.
+    pub(super) fn bury(&self, record: Record, permit: Permit) -> Result<Written, Failure> {
+        let plain = Plain {
+            id: record.opened.id().to_owned(),
+            patients: record.opened.patients().to_vec(),
+            labels: record.opened.labels().to_vec(),
+            json: Vec::new(),
+        };
+        let at = RecordBinding {
+            version: record.at.version.saturating_add(1),
+            updated: self.now,
+            deleted: true,
+            ..record.at
+        };
+        let links = if record.patients.len() > 1 { record.patients.clone() } else { Vec::new() };
+        let change = NewVersion {
+            at,
+            owner_version: record.key.version(),
+            body: record.key.seal_record(&at, &plain)?,
+            base: Base::Version(record.at.version),
+            links,
+            relations: Vec::new(),
+            keys: Vec::new(),
+        };
+        let version = self.name(&change, &plain, record.patients);
+        Ok(Written { permit, version, change })
+    }
+
+    /// Looks up the patients that are not known here yet.
+    async fn meet(&mut self, about: &[LogicalId]) -> Result<(), Failure> {
+        for id in about {
+            let key = self.key(ResourceType::PATIENT, id);
+            if self.patients.contains_key(&key) {
+                continue;
+            }
+            let View { tenant, actor, now } = self.view;
+            let standing = self.app.store.fetcher().standing(tenant, key, actor, now).await?;
+            let patient = if let Some((version, wrapped)) = standing.key {
+                Patient {
+                    key: self.keys.data_key(key, version, &wrapped)?,
+                    made: None,
+                    is_new: false,
+                    relations: proven(&self.keys, key, actor, &standing.relations),
+                }
+            } else {
+                let (data_key, wrapped) = self.keys.new_data_key(key)?;
+                Patient { key: data_key, made: Some(wrapped), is_new: true, relations: Relations::NONE }
+            };
+            self.patients.insert(key, patient);
+        }
+        Ok(())
+    }
+
+    fn facts(&self, kind: ResourceType, key: Uuid, patients: &[Uuid], labels: Vec<String>) -> Facts {
+        let relations = patients.iter().fold(Relations::ALL, |held, patient| {
+            let one = self.patients.get(patient).map_or(Relations::NONE, |known| {
+                if known.is_new && self.registering.contains(patient) {
+                    known.relations.union(Relations::REGISTERING)
+                } else {
+                    known.relations
+                }
+            });
+            held.intersection(one)
+        });
+        let relations = if patients.is_empty() { Relations::NONE } else { relations };
+        Facts { tenant: self.view.tenant, kind, key, about_patient: !patients.is_empty(), relations, labels }
+    }
+
+    fn relations(
+        &self,
+        resource: &Value,
+        kind: ResourceType,
+        id: &LogicalId,
+        key: Uuid,
+    ) -> Vec<(RelationRow, [u8; 16])> {
+        relation::relations(resource, kind, id, &self.app.base)
+            .into_iter()
+            .map(|stated| {
+                let bit = match stated.kind {
+                    RelationKind::GeneralPractitioner => Relations::GENERAL_PRACTITIONER,
+                    RelationKind::CareTeam => Relations::CARE_TEAM,
+                    RelationKind::EncounterParticipant => Relations::ENCOUNTER,
+                    RelationKind::Appointment => Relations::APPOINTMENT,
+                };
+                let row = RelationRow {
+                    patient: self.key(ResourceType::PATIENT, &stated.patient),
+                    actor: self.key(stated.actor_kind, &stated.actor),
+                    kind: i16::from(bit.0),
+                    source: (kind, key),
+                    since: stated.from.unwrap_or(DateTime::UNIX_EPOCH),
+                    until: stated.until.unwrap_or_else(far_future).min(far_future()),
+                };
+                let proof = row.proof(&self.keys);
+                (row, proof)
+            })
+            .collect()
+    }
+
+    fn seal(
+        &mut self,
+        place: Place,
+        base: Base,
+        patients: &[Uuid],
+        plain: &Plain,
+        relations: Vec<(RelationRow, [u8; 16])>,
+    ) -> Result<NewVersion, Failure> {
+        let mut keys = Vec::new();
+        for id in patients {
+            if let Some(patient) = self.patients.get_mut(id)
+                && let Some(wrapped) = patient.made.take()
+            {
+                keys.push(NewKey { id: *id, version: patient.key.version(), under: NIL, wrapped });
+            }
+        }
+        let at = |owner| RecordBinding {
+            tenant: self.view.tenant,
+            kind: place.kind,
+            key: place.key,
+            version: place.version,
+            updated: self.now,
+            deleted: place.deleted,
+            owner,
+        };
+        let (at, owner_version, body) = match patients {
+            [] => {
+                let (at, key) = (at(NIL), self.keys.common());
+                (at, key.version(), key.seal_record(&at, plain)?)
+            }
+            [one] => {
+                let key = &self.patients.get(one).ok_or(crate::refusal::Refusal::Internal)?.key;
+                let at = at(*one);
+                (at, key.version(), key.seal_record(&at, plain)?)
+            }
+            several => {
+                let held: Vec<&DataKey> =
+                    several.iter().filter_map(|id| self.patients.get(id)).map(|patient| &patient.key).collect();
+                let id = self.app.clock.random_id();
+                let (key, wraps) = self.keys.new_shared_key(id, &held)?;
+                let at = at(id);
+                let body = key.seal_record(&at, plain)?;
+                for (under, wrapped) in held.iter().zip(wraps) {
+                    keys.push(NewKey { id, version: key.version(), under: under.id(), wrapped });
+                }
+                (at, key.version(), body)
+            }
+        };
+        let links = if patients.len() > 1 { patients.to_vec() } else { Vec::new() };
+        Ok(NewVersion { at, owner_version, body, base, links, relations, keys })
+    }
+
+    fn name(&self, change: &NewVersion, plain: &Plain, patients: Vec<Uuid>) -> Version {
+        Version {
+            kind: change.at.kind,
+            id: plain.id.clone(),
+            number: change.at.version,
+            digest: change.body.digest(),
+            patients: patients.into_iter().zip(plain.patients.iter().cloned()).collect(),
+            deleted: change.at.deleted,
+        }
+    }
+}
+
+struct Place {
+    kind: ResourceType,
+    key: Uuid,
+    version: i32,
+    deleted: bool,
+}

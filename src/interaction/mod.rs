@@ -1,0 +1,213 @@
+//! One file per FHIR interaction and operation; each shows its order of operations.
+//!
+//! May import everything above it; knows nothing of HTTP libraries. Every interaction ends in the ledger: with an
+//! [`Audited`](crate::ledger::Audited) answer, or with a [`Failure`] that [`finish`] records.
+
+pub mod audit;
+pub mod bundle;
+pub mod create;
+mod cursor;
+pub mod delete;
+mod desk;
+pub mod history;
+pub mod metadata;
+mod open;
+pub mod read;
+pub mod search;
+pub mod token;
+pub mod update;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        bundle::NoneMatch,
+        outcome::{IssueCode, OperationOutcome, Problem},
+        search::Handling,
+    },
+    gate::Denied,
+    identity::Caller,
+    ledger::{Access, Audited, Down, Rejected},
+    refusal::{Refusal, Why},
+    seal::{KeyError, Opened},
+    store::{StoreError, search::View},
+};
+
+/// How often a write is tried again when what it stood on changed under it.
+pub const ATTEMPTS_MAX: usize = 8;
+
+/// A request whose caller is known.
+#[derive(Clone)]
+pub struct Ask {
+    /// As the log will know it.
+    pub access: Access,
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// Under which conditions.
+    pub conditions: Conditions,
+    /// What is to come back after a write.
+    pub returning: Return,
+    /// What to do with search parameters R4 does not know.
+    pub handling: Handling,
+}
+
+/// Conditional headers (FHIR R4 http.html#cread, #concurrency).
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// If-Match, as the versionId it names.
+    pub if_match: Option<u32>,
+    /// If-None-Match.
+    pub if_none_match: Option<NoneMatch>,
+    /// If-Modified-Since.
+    pub if_modified_since: Option<DateTime<Utc>>,
+}
+
+/// `Prefer: return=` (FHIR R4 http.html#ops).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Return {
+    /// The resource.
+    #[default]
+    Representation,
+    /// No body.
+    Minimal,
+    /// What there is to say about the write.
+    OperationOutcome,
+}
+
+/// Why an interaction did not come to an answer of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// To be recorded and told, with what denied it.
+    Refused(Refusal, Option<Denied>),
+    /// The ledger is down: the empty 503.
+    Down,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal, None)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(event = "store_failed", error = causes(&error));
+        match error {
+            StoreError::Form(_) => Refusal::Integrity.into(),
+            StoreError::Away(_) | StoreError::Statement(_) | StoreError::Migration(_) => Refusal::Unavailable.into(),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        tracing::error!(event = "key_failed", error = causes(&error));
+        match error {
+            KeyError::Wrapped(_) => Refusal::Integrity.into(),
+            KeyError::UnknownTenant | KeyError::UnknownEpoch(_) | KeyError::Seal(_) => Refusal::Unavailable.into(),
+        }
+    }
+}
+
+impl From<Down> for Failure {
+    fn from(_: Down) -> Self {
+        Self::Down
+    }
+}
+
+impl From<Rejected> for Failure {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Stale => Refusal::Conflict("Others keep changing this record. Read it again and retry.").into(),
+            Rejected::Down => Self::Down,
+        }
+    }
+}
+
+/// The outermost message and its causes. Messages of this house hold no value of a record.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// Turns a failure into its recorded refusal.
+///
+/// # Errors
+/// [`Down`] when it could not be recorded.
+pub async fn finish(
+    app: &App,
+    access: &Access,
+    result: Result<Audited<Answer>, Failure>,
+) -> Result<Audited<Answer>, Down> {
+    match result {
+        Ok(answer) => Ok(answer),
+        Err(Failure::Refused(refusal, denied)) => app.ledger.refuse(access, refusal, denied.as_ref()).await,
+        Err(Failure::Down) => Err(Down),
+    }
+}
+
+impl Ask {
+    fn view(&self, app: &App) -> View {
+        View { tenant: self.caller.tenant(), actor: self.caller.actor(), now: app.clock.now() }
+    }
+}
+
+/// Refused whatever the record: the caller may know.
+fn forbidden(denied: Denied) -> Failure {
+    Failure::Refused(Refusal::Forbidden, Some(denied))
+}
+
+/// Refused because of the record: the caller must not be able to tell it from absence.
+fn hidden(denied: Denied) -> Failure {
+    Failure::Refused(Refusal::NotFound(Why::Hidden), Some(denied))
+}
+
+/// The answer to a write, in the form the caller prefers.
+fn written(status: u16, returning: Return, head: &Head, json: Vec<u8>) -> Opened<Answer> {
+    let mut answer = match returning {
+        Return::Representation => Answer::fhir(status, json),
+        Return::Minimal => Answer::empty(status),
+        Return::OperationOutcome => {
+            let said = Problem::information("The resource was stored as it was sent, with its id and meta set.");
+            Answer::fhir(status, OperationOutcome(vec![said]).to_bytes())
+        }
+    };
+    head.put(&mut answer);
+    Opened::from_caller(answer)
+}
+
+/// The headers that name a version.
+#[derive(Clone)]
+struct Head {
+    version: i32,
+    updated: DateTime<Utc>,
+    location: Option<String>,
+}
+
+impl Head {
+    fn put(&self, answer: &mut Answer) {
+        answer.version = Some(self.version);
+        answer.last_modified = Some(self.updated);
+        answer.location.clone_from(&self.location);
+    }
+}
+
+/// A body that is one resource, or what is wrong with it.
+fn parse_body(body: &[u8]) -> Result<serde_json::Value, Failure> {
+    crate::fhir::json::parse(body).map_err(|problem| Refusal::Malformed(vec![problem]).into())
+}
+
+/// A problem of the request itself.
+fn malformed(code: IssueCode, text: &'static str) -> Failure {
+    Refusal::malformed(code, text).into()
+}

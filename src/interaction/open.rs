@@ -1,0 +1,120 @@
+//! From a stored row to an opened record with the facts the gate asks for.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Failure, hidden};
+use crate::{
+    app::App,
+    fhir::kinds::ResourceType,
+    gate::{Act, Facts, Permit, Relations},
+    identity::Caller,
+    ledger::Version,
+    refusal::{Refusal, Why},
+    seal::{DataKey, Opened, Plain, RecordBinding, Sealed, TenantKeys},
+    store::{NIL, Row, row::proven, search::View},
+};
+
+/// An opened version: its plaintext, undisclosed, beside what the gate and the log are told.
+pub(super) struct Record {
+    pub(super) opened: Opened<Plain>,
+    pub(super) facts: Facts,
+    pub(super) at: RecordBinding,
+    pub(super) digest: [u8; 32],
+    /// The key it is sealed under, for a tombstone in its place.
+    pub(super) key: DataKey,
+    /// The patients it is about, by opaque key.
+    pub(super) patients: Vec<Uuid>,
+}
+
+impl Record {
+    /// How entries name it.
+    pub(super) fn version(&self) -> Version {
+        let ids = self.opened.patients().iter().cloned();
+        Version {
+            kind: self.at.kind,
+            id: self.opened.id().to_owned(),
+            number: self.at.version,
+            digest: self.digest,
+            patients: self.patients.iter().copied().zip(ids).collect(),
+            deleted: self.at.deleted,
+        }
+    }
+}
+
+/// The owner's key and the caller's relationships to the patients behind it.
+struct Owner {
+    key: DataKey,
+    relations: Relations,
+}
+
+/// Opens a row and asks the gate; a permitted caller learns that a seal is broken, any other only what it
+/// would have learnt of a whole one.
+pub(super) async fn open_permitted(
+    app: &App,
+    caller: &Arc<Caller>,
+    view: &View,
+    act: Act,
+    row: Row,
+) -> Result<(Record, Permit), Failure> {
+    let keys = app.keyring.tenant(view.tenant)?;
+    let owner = owner(app, &keys, view, &row).await?;
+    let digest = row.body.digest();
+    match open(&keys, &row.at, owner.key, &row.body) {
+        Ok((opened, key, patients)) => {
+            let facts = facts(&row.at, owner.relations, opened.labels().to_vec());
+            let permit = app.gate.permit(caller, act, &facts).map_err(hidden)?;
+            Ok((Record { opened, facts, at: row.at, digest, key, patients }, permit))
+        }
+        Err(error) => {
+            // Labels are inside the broken seal; without them the decision is by what is left.
+            let facts = facts(&row.at, owner.relations, Vec::new());
+            let _seen = app.gate.permit(caller, act, &facts).map_err(hidden)?;
+            tracing::error!(event = "integrity_failed", error = error.to_string(), entry = row.entry);
+            Err(Refusal::Integrity.into())
+        }
+    }
+}
+
+fn facts(at: &RecordBinding, relations: Relations, labels: Vec<String>) -> Facts {
+    Facts { tenant: at.tenant, kind: at.kind, key: at.key, about_patient: at.owner != NIL, relations, labels }
+}
+
+fn open(
+    keys: &TenantKeys,
+    at: &RecordBinding,
+    key: DataKey,
+    body: &Sealed,
+) -> Result<(Opened<Plain>, DataKey, Vec<Uuid>), crate::seal::OpenError> {
+    let opened = key.open_record(at, body)?;
+    let patients = opened.patients().iter().map(|id| keys.opaque(ResourceType::PATIENT, id)).collect();
+    Ok((opened, key, patients))
+}
+
+async fn owner(app: &App, keys: &TenantKeys, view: &View, row: &Row) -> Result<Owner, Failure> {
+    if row.at.owner == NIL {
+        return Ok(Owner { key: keys.common(), relations: Relations::NONE });
+    }
+    if let Some(wrapped) = &row.wrapped {
+        let key = keys.data_key(row.at.owner, row.owner_version, wrapped)?;
+        return Ok(Owner { key, relations: proven(keys, row.at.owner, view.actor, &row.relations) });
+    }
+    // Shared by several patients, or erased. The relationships that count are those to every one of them.
+    let version = i16::try_from(row.owner_version).unwrap_or(i16::MAX);
+    let shared = app.store.shared_key(view, row.at.owner, version).await?;
+    let mut relations = Relations::ALL;
+    let mut key = None;
+    for one in &shared {
+        relations = relations.intersection(proven(keys, one.patient, view.actor, &one.relations));
+        if key.is_none() {
+            let number = u16::try_from(one.version).unwrap_or(0);
+            let patient = keys.data_key(one.patient, number, &one.wrapped)?;
+            key = Some(keys.shared_key(row.at.owner, row.owner_version, &patient, &one.shared)?);
+        }
+    }
+    match key {
+        Some(key) => Ok(Owner { key, relations }),
+        None => Err(Refusal::NotFound(Why::Erased).into()),
+    }
+}

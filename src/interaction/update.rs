@@ -1,0 +1,108 @@
+//! update (FHIR R4 http.html#update): If-Match, and create under the client's id when there is none.
+
+use serde_json::Value;
+
+use super::{
+    ATTEMPTS_MAX, Ask, Failure, create,
+    desk::{Desk, Draft, Ready},
+    forbidden, malformed,
+    open::open_permitted,
+    parse_body, written,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        kinds::{LogicalId, ResourceType},
+        outcome::IssueCode,
+    },
+    gate::Act,
+    ledger::{Audited, Rejected},
+    refusal::{Refusal, Why},
+    store::write::Base,
+};
+
+/// Replaces a resource, or creates it under its id.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    id: &LogicalId,
+    body: &[u8],
+) -> Result<Audited<Answer>, Failure> {
+    app.gate.approach(&ask.caller, Act::Update, kind).map_err(forbidden)?;
+    store(app, ask, kind, id, parse_body(body)?).await
+}
+
+/// Replaces with a resource that has been parsed; whether anybody may is decided already.
+pub(super) async fn store(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    id: &LogicalId,
+    mut resource: Value,
+) -> Result<Audited<Answer>, Failure> {
+    check_id(&resource, id)?;
+    create::check(app, kind, &resource)?;
+    for _ in 0..ATTEMPTS_MAX {
+        let mut desk = Desk::open(app, &ask.caller)?;
+        let (ready, status) = prepare(app, ask, &mut desk, kind, id, &mut resource).await?;
+        let head = create::head(app, kind, id, ready.version, ready.updated);
+        let answer = written(status, ask.returning, &head, ready.json);
+        match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
+            // Another write was faster. With If-Match the next look refuses; without it this one goes on top.
+            Err(Rejected::Stale) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Rejected::Stale.into())
+}
+
+/// The body's id must be there and the URL's.
+pub(super) fn check_id(resource: &Value, id: &LogicalId) -> Result<(), Failure> {
+    match resource.get("id").and_then(Value::as_str) {
+        Some(found) if found == id.as_str() => Ok(()),
+        Some(_) => Err(malformed(IssueCode::Invalid, "The resource's id is another than the URL names.")),
+        None => Err(malformed(IssueCode::Required, "The resource has no id; an update must name it in the body too.")),
+    }
+}
+
+/// Looks at what is there, decides about it and about what is to be, and seals; with the status of success.
+pub(super) async fn prepare(
+    app: &App,
+    ask: &Ask,
+    desk: &mut Desk<'_>,
+    kind: ResourceType,
+    id: &LogicalId,
+    resource: &mut Value,
+) -> Result<(Ready, u16), Failure> {
+    let view = *desk.view();
+    let key = desk.key(kind, id);
+    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
+    let Some(row) = row else {
+        if ask.conditions.if_match.is_some() {
+            return Err(Refusal::PreconditionFailed.into());
+        }
+        if kind == ResourceType::PATIENT {
+            desk.registers(id);
+        }
+        let draft = Draft { kind, id, resource, act: Act::Create, base: Base::Absent };
+        return Ok((desk.prepare(draft).await?, 201));
+    };
+    let at = row.at;
+    // Refusals of writes are 403 whether or not the record is there: the id is the caller's own choice.
+    let seen = open_permitted(app, &ask.caller, &view, Act::Update, row).await;
+    let (_, _old) = seen.map_err(|failure| match failure {
+        Failure::Refused(Refusal::NotFound(Why::Hidden), denied) => Failure::Refused(Refusal::Forbidden, denied),
+        other => other,
+    })?;
+    if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(at.version)) {
+        return Err(Refusal::PreconditionFailed.into());
+    }
+    let draft = Draft { kind, id, resource, act: Act::Update, base: Base::Version(at.version) };
+    let status = if at.deleted { 201 } else { 200 };
+    Ok((desk.prepare(draft).await?, status))
+}
