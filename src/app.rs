@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     clock::Clock,
     fhir::{definitions::Definitions, reference::BaseUrl},
@@ -18,6 +20,8 @@ use crate::{
 pub struct App {
     /// Time and ids.
     pub clock: Clock,
+    /// When the server started.
+    pub started: DateTime<Utc>,
     /// The R4 definitions.
     pub definitions: Definitions,
     /// The server's own FHIR base URL.

@@ -21,3 +21,7 @@ pub mod gate;
 pub mod store;
 
 pub mod ledger;
+
+pub mod app;
+
+pub mod interaction;

@@ -186,6 +186,12 @@ impl LogicalId {
         is_logical_id(text).then(|| Self(text.into()))
     }
 
+    /// The id a UUID makes, in its canonical form.
+    #[must_use]
+    pub fn of_uuid(id: uuid::Uuid) -> Self {
+        Self(id.hyphenated().to_string().into())
+    }
+
     /// The text of the id.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod assertion;
 pub mod caller;
+pub mod doorman;
 pub mod grant;
 pub mod jws;
 pub mod keys;
@@ -27,6 +28,7 @@ mod tests;
 pub use crate::tenant::TenantId;
 pub use account::{Account, Credentials, LookupName, Profile, Thumbprint};
 pub use caller::{Caller, CallerKind, Contract, Purpose};
+pub use doorman::Doorman;
 pub use grant::Grant;
 pub use keys::{KeySet, PublicKey};
 pub use mint::{Minted, Terms, TokenIssuer};

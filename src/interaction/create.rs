@@ -38,7 +38,7 @@ pub(super) async fn store(
     mut resource: Value,
 ) -> Result<Audited<Answer>, Failure> {
     check(app, kind, &resource)?;
-    let id = random_id(app)?;
+    let id = LogicalId::of_uuid(app.clock.random_id());
     for _ in 0..ATTEMPTS_MAX {
         let mut desk = Desk::open(app, &ask.caller)?;
         if kind == ResourceType::PATIENT {
@@ -68,11 +68,6 @@ pub(super) fn check(app: &App, kind: ResourceType, resource: &Value) -> Result<(
         return Err(Refusal::Invalid(problems).into());
     }
     Ok(())
-}
-
-/// An id nobody has: a random UUID.
-pub(super) fn random_id(app: &App) -> Result<LogicalId, Failure> {
-    LogicalId::parse(&app.clock.random_id().to_string()).ok_or_else(|| Refusal::Internal.into())
 }
 
 pub(super) fn head(

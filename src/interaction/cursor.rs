@@ -47,8 +47,8 @@ pub(super) fn read(
 ) -> Option<Position> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (body, proof) = bytes.split_at_checked(32)?;
-    let parts: [&[u8]; 4] = [b"cursor", caller.account().as_bytes(), &kind.code().to_be_bytes(), body];
-    if !keys.proves(&parts, proof) {
+    let (account, code) = (caller.account(), kind.code().to_be_bytes());
+    if !keys.proves(&[b"cursor", account.as_bytes(), &code, body], proof) {
         return None;
     }
     let (updated, rest) = body.split_first_chunk::<8>()?;

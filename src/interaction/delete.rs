@@ -1,11 +1,6 @@
 //! delete (FHIR R4 http.html#delete): a tombstone over the current version; earlier ones stay in the history.
 
-use super::{
-    ATTEMPTS_MAX, Ask, Failure,
-    desk::Desk,
-    forbidden,
-    open::open_permitted,
-};
+use super::{ATTEMPTS_MAX, Ask, Failure, desk::Desk, forbidden, open::open_permitted};
 use crate::{
     answer::Answer,
     app::App,
@@ -20,12 +15,20 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure`] as every interaction.
-pub async fn run(app: &App, ask: &Ask, kind: ResourceType, id: &LogicalId) -> Result<Audited<Answer>, Failure> {
+pub async fn run(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    id: &LogicalId,
+) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
     for _ in 0..ATTEMPTS_MAX {
         let desk = Desk::open(app, &ask.caller)?;
         let Some(written) = prepare(app, ask, &desk, kind, id).await? else {
-            return Ok(app.ledger.state(&ask.access, custodia_audit::Kind::Write, Answer::empty(204)).await?);
+            return Ok(app
+                .ledger
+                .state(&ask.access, custodia_audit::Kind::Write, Answer::empty(204))
+                .await?);
         };
         let mut answer = Answer::empty(204);
         answer.version = Some(written.version.number);

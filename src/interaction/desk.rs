@@ -110,7 +110,8 @@ impl<'a> Desk<'a> {
         let Draft { kind, id, resource, act, base } = draft;
         let about = compartment::patients(resource, kind, id, &self.app.base);
         self.meet(&about).await?;
-        let patients: Vec<Uuid> = about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
+        let patients: Vec<Uuid> =
+            about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
         let labels = meta::labels(resource);
         let key = self.key(kind, id);
         let facts = self.facts(kind, key, &patients, labels.clone());
@@ -127,7 +128,8 @@ impl<'a> Desk<'a> {
             json: json::to_bytes(resource),
         };
         let relations = self.relations(resource, kind, id, key);
-        let change = self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
+        let change =
+            self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
         let named = self.name(&change, &plain, patients);
         Ok(Ready {
             written: Written { permit, version: named, change },
@@ -271,8 +273,11 @@ impl<'a> Desk<'a> {
                 (at, key.version(), key.seal_record(&at, plain)?)
             }
             several => {
-                let held: Vec<&DataKey> =
-                    several.iter().filter_map(|id| self.patients.get(id)).map(|patient| &patient.key).collect();
+                let held: Vec<&DataKey> = several
+                    .iter()
+                    .filter_map(|id| self.patients.get(id))
+                    .map(|patient| &patient.key)
+                    .collect();
                 let id = self.app.clock.random_id();
                 let (key, wraps) = self.keys.new_shared_key(id, &held)?;
                 let at = at(id);

@@ -72,16 +72,15 @@ fn parse(query: &str) -> Result<Page, Failure> {
     for (name, value) in &pairs {
         match name.as_str() {
             "_count" => {
-                let count: u32 =
-                    value.parse().map_err(|_| malformed(IssueCode::Value, "_count: expected a whole number."))?;
+                let count: u32 = value
+                    .parse()
+                    .map_err(|_| malformed(IssueCode::Value, "_count: expected a whole number."))?;
                 page.count = count.clamp(1, COUNT_MAX);
             }
             "_cursor" => {
-                let from: i32 = value
-                    .parse()
-                    .ok()
-                    .filter(|from| *from > 0)
-                    .ok_or_else(|| malformed(IssueCode::Value, "_cursor: expected what a next link holds."))?;
+                let from: i32 = value.parse().ok().filter(|from| *from > 0).ok_or_else(|| {
+                    malformed(IssueCode::Value, "_cursor: expected what a next link holds.")
+                })?;
                 page.from = from;
             }
             "_format" | "_pretty" => {}

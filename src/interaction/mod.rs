@@ -13,6 +13,7 @@ pub mod history;
 pub mod metadata;
 mod open;
 pub mod read;
+pub mod recognise;
 pub mod search;
 pub mod token;
 pub mod update;
@@ -98,7 +99,9 @@ impl From<StoreError> for Failure {
         tracing::error!(event = "store_failed", error = causes(&error));
         match error {
             StoreError::Form(_) => Refusal::Integrity.into(),
-            StoreError::Away(_) | StoreError::Statement(_) | StoreError::Migration(_) => Refusal::Unavailable.into(),
+            StoreError::Away(_) | StoreError::Statement(_) | StoreError::Migration(_) => {
+                Refusal::Unavailable.into()
+            }
         }
     }
 }
@@ -108,7 +111,9 @@ impl From<KeyError> for Failure {
         tracing::error!(event = "key_failed", error = causes(&error));
         match error {
             KeyError::Wrapped(_) => Refusal::Integrity.into(),
-            KeyError::UnknownTenant | KeyError::UnknownEpoch(_) | KeyError::Seal(_) => Refusal::Unavailable.into(),
+            KeyError::UnknownTenant | KeyError::UnknownEpoch(_) | KeyError::Seal(_) => {
+                Refusal::Unavailable.into()
+            }
         }
     }
 }
@@ -122,7 +127,9 @@ impl From<Down> for Failure {
 impl From<Rejected> for Failure {
     fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Stale => Refusal::Conflict("Others keep changing this record. Read it again and retry.").into(),
+            Rejected::Stale => {
+                Refusal::Conflict("Others keep changing this record. Read it again and retry.").into()
+            }
             Rejected::Down => Self::Down,
         }
     }
@@ -178,7 +185,8 @@ fn written(status: u16, returning: Return, head: &Head, json: Vec<u8>) -> Opened
         Return::Representation => Answer::fhir(status, json),
         Return::Minimal => Answer::empty(status),
         Return::OperationOutcome => {
-            let said = Problem::information("The resource was stored as it was sent, with its id and meta set.");
+            let said =
+                Problem::information("The resource was stored as it was sent, with its id and meta set.");
             Answer::fhir(status, OperationOutcome(vec![said]).to_bytes())
         }
     };

@@ -19,7 +19,12 @@ use crate::{
 ///
 /// # Errors
 /// [`Failure`] as every interaction.
-pub async fn run(app: &App, ask: &Ask, kind: ResourceType, id: &LogicalId) -> Result<Audited<Answer>, Failure> {
+pub async fn run(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    id: &LogicalId,
+) -> Result<Audited<Answer>, Failure> {
     let look = look(app, ask, kind, id, None).await?;
     Ok(app.ledger.disclose(&ask.access, vec![look.released], look.answer).await?)
 }
@@ -103,6 +108,8 @@ fn is_unchanged(conditions: &Conditions, head: &Head) -> bool {
     match &conditions.if_none_match {
         Some(NoneMatch::Any) => true,
         Some(NoneMatch::Version(version)) => i32::try_from(*version) == Ok(head.version),
-        None => conditions.if_modified_since.is_some_and(|since| head.updated.timestamp() <= since.timestamp()),
+        None => {
+            conditions.if_modified_since.is_some_and(|since| head.updated.timestamp() <= since.timestamp())
+        }
     }
 }

@@ -64,7 +64,10 @@ pub(super) async fn look(
     let after = match &query.cursor {
         None => None,
         Some(text) => Some(cursor::read(&keys, &ask.caller, kind, text, view.now).ok_or_else(|| {
-            malformed(IssueCode::Expired, "_cursor: expected what a next link of yours holds; it is good for an hour.")
+            malformed(
+                IssueCode::Expired,
+                "_cursor: expected what a next link of yours holds; it is good for an hour.",
+            )
         })?),
     };
     let found = Hunt { app, ask, view: &view, keys: &keys, query: &query }.run(after).await?;
@@ -133,9 +136,9 @@ impl Hunt<'_> {
         let updated = row.at.updated;
         match open_permitted(self.app, &self.ask.caller, self.view, Act::Search, row).await {
             Ok((record, permit)) => {
-                let matches = record.opened.test(&(self.query, updated), |plain, (query, updated)| {
-                    is_match(plain, query, *updated)
-                });
+                let matches = record
+                    .opened
+                    .test(&(self.query, updated), |plain, (query, updated)| is_match(plain, query, *updated));
                 Ok(matches.then_some((record, permit)))
             }
             Err(Failure::Refused(Refusal::NotFound(_), _)) => Ok(None),

@@ -66,7 +66,10 @@ pub(super) fn check_id(resource: &Value, id: &LogicalId) -> Result<(), Failure> 
     match resource.get("id").and_then(Value::as_str) {
         Some(found) if found == id.as_str() => Ok(()),
         Some(_) => Err(malformed(IssueCode::Invalid, "The resource's id is another than the URL names.")),
-        None => Err(malformed(IssueCode::Required, "The resource has no id; an update must name it in the body too.")),
+        None => Err(malformed(
+            IssueCode::Required,
+            "The resource has no id; an update must name it in the body too.",
+        )),
     }
 }
 
@@ -96,7 +99,9 @@ pub(super) async fn prepare(
     // Refusals of writes are 403 whether or not the record is there: the id is the caller's own choice.
     let seen = open_permitted(app, &ask.caller, &view, Act::Update, row).await;
     let (_, _old) = seen.map_err(|failure| match failure {
-        Failure::Refused(Refusal::NotFound(Why::Hidden), denied) => Failure::Refused(Refusal::Forbidden, denied),
+        Failure::Refused(Refusal::NotFound(Why::Hidden), denied) => {
+            Failure::Refused(Refusal::Forbidden, denied)
+        }
         other => other,
     })?;
     if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(at.version)) {

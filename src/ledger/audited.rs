@@ -31,6 +31,12 @@ impl<T> Audited<T> {
         &self.receipt
     }
 
+    /// Many into one, under the receipt of the last; `None` of none.
+    pub fn gather<U>(many: Vec<Self>, f: fn(Vec<T>) -> U) -> Option<Audited<U>> {
+        let receipt = many.iter().map(|one| &one.receipt).max_by_key(|receipt| receipt.index)?.clone();
+        Some(Audited { inner: f(many.into_iter().map(|one| one.inner).collect()), receipt })
+    }
+
     /// Takes it apart, on its way to the wire.
     pub fn into_parts(self) -> (T, Receipt) {
         (self.inner, self.receipt)

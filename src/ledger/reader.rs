@@ -188,6 +188,15 @@ impl LedgerReader {
         Ok(ProofFile { extra: None, index, hashes, checkpoint: note })
     }
 
+    /// The log entry at `index`: what its proof covers.
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] when there is no such entry yet.
+    pub async fn leaf(&self, index: u64) -> Result<Vec<u8>, ReadError> {
+        let mut rows = self.rows(index, index.saturating_add(1)).await?;
+        rows.pop().map(|row| row.leaf).ok_or(ReadError::Beyond)
+    }
+
     /// Entries `first..end` (at most [`READ_ENTRIES_MAX`]), opened where their keys still exist.
     ///
     /// # Errors

@@ -126,11 +126,8 @@ impl Keyring {
 
     /// Opaque key of a name accounts are looked up by, before the tenant is known.
     #[must_use]
-    pub fn lookup(&self, kind: &str, name: &str) -> Uuid {
-        tag_uuid(
-            &hmac::Key::new(hmac::HMAC_SHA256, self.keystore.house_key()),
-            &[kind.as_bytes(), name.as_bytes()],
-        )
+    pub fn lookup(&self, name: &[u8]) -> Uuid {
+        tag_uuid(&hmac::Key::new(hmac::HMAC_SHA256, self.keystore.house_key()), &[name])
     }
 }
 

@@ -1,0 +1,72 @@
+//! What the server says of itself: CapabilityStatement, SMART configuration, its own JWKS.
+
+use custodia_audit::Kind;
+
+use super::Failure;
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        capability::{Mounted, Smart, SystemInteraction, TypeInteraction, statement},
+        json,
+        kinds::ResourceType,
+    },
+    identity::{KeySet, smart},
+    ledger::{Access, Audited},
+};
+
+/// The interactions of every type, in the order of the statement.
+pub const INTERACTIONS: [TypeInteraction; 7] = [
+    TypeInteraction::Read,
+    TypeInteraction::Vread,
+    TypeInteraction::Update,
+    TypeInteraction::Delete,
+    TypeInteraction::HistoryInstance,
+    TypeInteraction::Create,
+    TypeInteraction::SearchType,
+];
+/// The interactions of the whole server.
+pub const SYSTEM: [SystemInteraction; 2] = [SystemInteraction::Transaction, SystemInteraction::Batch];
+
+/// `GET /fhir/metadata` (FHIR R4 http.html#capabilities).
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(app: &App, access: &Access) -> Result<Audited<Answer>, Failure> {
+    let types: Vec<ResourceType> = ResourceType::all().collect();
+    let mounted = Mounted {
+        base: &app.base,
+        software_version: env!("CARGO_PKG_VERSION"),
+        date: app.started,
+        types: &types,
+        interactions: &INTERACTIONS,
+        system: &SYSTEM,
+        smart: Some(Smart { token: &app.doorman.token_url, authorize: None }),
+    };
+    let answer = Answer::fhir(200, json::to_bytes(&statement(&mounted)));
+    Ok(app.ledger.state(access, Kind::Access, answer).await?)
+}
+
+/// `GET /fhir/.well-known/smart-configuration`.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn smart_configuration(app: &App, access: &Access) -> Result<Audited<Answer>, Failure> {
+    let endpoints = smart::Endpoints {
+        issuer: app.base.as_str(),
+        token: &app.doorman.token_url,
+        jwks: &app.doorman.jwks_url,
+    };
+    let answer = Answer::json(200, json::to_bytes(&smart::configuration(&endpoints)));
+    Ok(app.ledger.state(access, Kind::Access, answer).await?)
+}
+
+/// `GET /auth/jwks`.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn jwks(app: &App, access: &Access) -> Result<Audited<Answer>, Failure> {
+    let keys = KeySet::of(vec![app.doorman.issuer.public().clone()]);
+    let answer = Answer::json(200, json::to_bytes(&smart::jwks(&keys)));
+    Ok(app.ledger.state(access, Kind::Access, answer).await?)
+}
