@@ -19,7 +19,6 @@ use crate::{
 /// An opened version: its plaintext, undisclosed, beside what the gate and the log are told.
 pub(super) struct Record {
     pub(super) opened: Opened<Plain>,
-    pub(super) facts: Facts,
     pub(super) at: RecordBinding,
     pub(super) digest: [u8; 32],
     /// The key it is sealed under, for a tombstone in its place.
@@ -65,7 +64,7 @@ pub(super) async fn open_permitted(
         Ok((opened, key, patients)) => {
             let facts = facts(&row.at, owner.relations, opened.labels().to_vec());
             let permit = app.gate.permit(caller, act, &facts).map_err(hidden)?;
-            Ok((Record { opened, facts, at: row.at, digest, key, patients }, permit))
+            Ok((Record { opened, at: row.at, digest, key, patients }, permit))
         }
         Err(error) => {
             // Labels are inside the broken seal; without them the decision is by what is left.
