@@ -110,9 +110,12 @@ impl Scopes {
     }
 
     /// Whether `letter` on `kind` is inside any of the scopes.
+    ///
+    /// Only `user/` and `system/` scopes count: a `patient/` scope is good for the one patient of a launch
+    /// context, and a caller of ours has none.
     #[must_use]
     pub fn allow(&self, letter: Letter, kind: ResourceType) -> bool {
-        self.0.iter().any(|s| s.letters & letter.bit() != 0 && s.kind.is_none_or(|k| k == kind))
+        self.0.iter().any(|s| s.level != Level::Patient && s.letters & letter.bit() != 0 && s.kind.is_none_or(|k| k == kind))
     }
 
     /// Whether there is none.
@@ -172,6 +175,8 @@ mod tests {
             !scopes.allow(Letter::Read, ResourceType::PATIENT),
             "v1 scopes and letters out of order are not scopes"
         );
+        let launched = Scopes::parse("patient/Observation.rs");
+        assert!(!launched.allow(Letter::Read, ResourceType::OBSERVATION), "good for one patient only");
         assert_eq!(scopes.to_string(), "user/Observation.rs system/*.c");
     }
 

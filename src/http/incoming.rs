@@ -1,0 +1,273 @@
+//! A request as it came in, read once and owned, before anybody has decided anything about it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use rocket::{Data, Request, data::ToByteUnit as _, http::Method};
+
+use super::{
+    dispatch::{EdgeFacts, EdgeFault},
+    edge::Door,
+    mount::BODY_MIB_MAX,
+};
+use crate::fhir::{
+    kinds::{LogicalId, ResourceType},
+    reference::parse_version,
+};
+
+/// Where a request wants to go.
+#[derive(Debug)]
+pub enum Place {
+    /// `GET /fhir/metadata`
+    Metadata,
+    /// `GET /fhir/.well-known/smart-configuration`
+    SmartConfiguration,
+    /// `POST /fhir`
+    Bundle,
+    /// `GET /fhir/Type`
+    Search(ResourceType),
+    /// `POST /fhir/Type/_search`
+    SearchForm(ResourceType),
+    /// `POST /fhir/Type`
+    Create(ResourceType),
+    /// `GET /fhir/Type/id`
+    Read(ResourceType, LogicalId),
+    /// `PUT /fhir/Type/id`
+    Update(ResourceType, LogicalId),
+    /// `DELETE /fhir/Type/id`
+    Delete(ResourceType, LogicalId),
+    /// `GET /fhir/Type/id/_history`
+    History(ResourceType, LogicalId),
+    /// `GET /fhir/Type/id/_history/version`
+    Version(ResourceType, LogicalId, u32),
+    /// `POST /auth/token`
+    Token,
+    /// `GET /auth/jwks`
+    Jwks,
+    /// `GET /audit/checkpoint`
+    Checkpoint,
+    /// `GET /audit/entries/index`
+    Entry(u64),
+    /// `GET /audit/entries/index/proof`
+    Proof(u64),
+    /// `GET /audit/tile/...`, from `tile` on
+    Tile(String),
+    /// A path of ours with something in it that is none: no such resource type, id, version or index.
+    Unknown,
+    /// A path of ours under another method.
+    OtherMethod,
+    /// No route; the status Rocket gave it.
+    Nowhere(u16),
+}
+
+impl Place {
+    /// Reads a place from a method and path. HEAD goes where GET does.
+    #[must_use]
+    pub fn parse(method: Method, path: &str) -> Self {
+        let get = matches!(method, Method::Get | Method::Head);
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let kind = |name: &str| ResourceType::from_name(name);
+        match (segments.as_slice(), method) {
+            (["fhir"], Method::Post) => Self::Bundle,
+            (["fhir", "metadata"], _) if get => Self::Metadata,
+            (["fhir", ".well-known", "smart-configuration"], _) if get => Self::SmartConfiguration,
+            (["fhir", of], _) => kind(of).map_or(Self::Unknown, |kind| match method {
+                Method::Post => Self::Create(kind),
+                _ if get => Self::Search(kind),
+                _ => Self::OtherMethod,
+            }),
+            (["fhir", of, "_search"], Method::Post) => kind(of).map_or(Self::Unknown, Self::SearchForm),
+            (["fhir", of, id], _) => match (kind(of), LogicalId::parse(id)) {
+                (Some(kind), Some(id)) => match method {
+                    Method::Put => Self::Update(kind, id),
+                    Method::Delete => Self::Delete(kind, id),
+                    _ if get => Self::Read(kind, id),
+                    _ => Self::OtherMethod,
+                },
+                _ => Self::Unknown,
+            },
+            (["fhir", of, id, "_history"], _) => match (kind(of), LogicalId::parse(id)) {
+                (Some(kind), Some(id)) if get => Self::History(kind, id),
+                (Some(_), Some(_)) => Self::OtherMethod,
+                _ => Self::Unknown,
+            },
+            (["fhir", of, id, "_history", version], _) => {
+                match (kind(of), LogicalId::parse(id), parse_version(version)) {
+                    (Some(kind), Some(id), Some(version)) if get => Self::Version(kind, id, version),
+                    (Some(_), Some(_), Some(_)) => Self::OtherMethod,
+                    _ => Self::Unknown,
+                }
+            }
+            (["auth", "token"], Method::Post) => Self::Token,
+            (["auth", "jwks"], _) if get => Self::Jwks,
+            (["audit", "checkpoint"], _) if get => Self::Checkpoint,
+            (["audit", "entries", index], _) if get => index.parse().map_or(Self::Unknown, Self::Entry),
+            (["audit", "entries", index, "proof"], _) if get => index.parse().map_or(Self::Unknown, Self::Proof),
+            (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
+            (["fhir" | "auth" | "audit", ..], _) => Self::OtherMethod,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What the log and the metrics call it: FHIR's word where FHIR has one.
+    #[must_use]
+    pub const fn interaction(&self) -> &'static str {
+        match self {
+            Self::Metadata => "capabilities",
+            Self::SmartConfiguration => "smart-configuration",
+            Self::Bundle => "transaction",
+            Self::Search(_) | Self::SearchForm(_) => "search-type",
+            Self::Create(_) => "create",
+            Self::Read(..) => "read",
+            Self::Update(..) => "update",
+            Self::Delete(..) => "delete",
+            Self::History(..) => "history-instance",
+            Self::Version(..) => "vread",
+            Self::Token => "token",
+            Self::Jwks => "jwks",
+            Self::Checkpoint => "audit-checkpoint",
+            Self::Entry(_) => "audit-entry",
+            Self::Proof(_) => "audit-proof",
+            Self::Tile(_) => "audit-tile",
+            Self::Unknown | Self::OtherMethod | Self::Nowhere(_) => "none",
+        }
+    }
+
+    /// Whether a body belongs to it, and of which media type.
+    #[must_use]
+    pub const fn body(&self) -> Option<&'static str> {
+        match self {
+            Self::Bundle | Self::Create(_) | Self::Update(..) => Some("fhir"),
+            Self::SearchForm(_) | Self::Token => Some("form"),
+            _ => None,
+        }
+    }
+}
+
+/// The headers that mean something to us.
+#[derive(Default)]
+pub struct Headers {
+    /// Authorization.
+    pub authorization: Option<String>,
+    /// Accept.
+    pub accept: Option<String>,
+    /// Content-Type.
+    pub content_type: Option<String>,
+    /// If-Match.
+    pub if_match: Option<String>,
+    /// If-None-Match.
+    pub if_none_match: Option<String>,
+    /// If-Modified-Since.
+    pub if_modified_since: Option<String>,
+    /// If-None-Exist.
+    pub if_none_exist: Option<String>,
+    /// Prefer; several headers are one list.
+    pub prefer: Option<String>,
+}
+
+/// A whole request.
+pub struct Incoming {
+    /// Where it wants to go.
+    pub place: Place,
+    /// Method and path as they were sent, for the log.
+    pub line: String,
+    /// The query, without `?`.
+    pub query: Option<String>,
+    /// Headers.
+    pub headers: Headers,
+    /// The body.
+    pub body: zeroize::Zeroizing<Vec<u8>>,
+    /// The body is over its bound, or broke off.
+    pub body_fault: Option<EdgeFault>,
+    /// The door it came through.
+    pub door: Door,
+    /// Where it came from.
+    pub address: IpAddr,
+    /// SHA-256 of the client certificate the edge has verified.
+    pub thumbprint: Option<[u8; 32]>,
+    /// Why the edge wants it refused.
+    pub fault: Option<EdgeFault>,
+}
+
+impl Incoming {
+    /// Reads a request; `data` is `None` in catchers, where it is spent.
+    pub async fn read(request: &Request<'_>, data: Option<Data<'_>>) -> Self {
+        let facts = EdgeFacts::of(request);
+        let path = request.uri().path().as_str();
+        let (body, body_fault) = match data {
+            None => (Vec::new(), None),
+            Some(data) => match data.open(BODY_MIB_MAX.mebibytes()).into_bytes().await {
+                Ok(bytes) if bytes.is_complete() => (bytes.into_inner(), None),
+                Ok(_) => (Vec::new(), Some(EdgeFault::TooLarge)),
+                Err(_) => (Vec::new(), Some(EdgeFault::BadBody)),
+            },
+        };
+        Self {
+            place: Place::parse(request.method(), path),
+            line: format!("{} {path}", request.method()),
+            query: request.uri().query().map(|query| query.as_str().to_owned()),
+            headers: Headers::read(request),
+            body: body.into(),
+            body_fault,
+            // A request that did not come through the edge has no certificate and no address.
+            door: facts.map_or(Door::Portal, |facts| facts.door),
+            address: facts.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |facts| facts.peer.ip()),
+            thumbprint: facts.and_then(|facts| facts.certificate.as_ref()).map(|certificate| certificate.thumbprint),
+            fault: facts.and_then(|facts| facts.fault),
+        }
+    }
+}
+
+impl Headers {
+    fn read(request: &Request<'_>) -> Self {
+        let headers = request.headers();
+        let one = |name: &str| headers.get_one(name).map(str::to_owned);
+        let prefer: Vec<&str> = headers.get("prefer").collect();
+        Self {
+            authorization: one("authorization"),
+            accept: one("accept"),
+            content_type: one("content-type"),
+            if_match: one("if-match"),
+            if_none_match: one("if-none-match"),
+            if_modified_since: one("if-modified-since"),
+            if_none_exist: one("if-none-exist"),
+            prefer: (!prefer.is_empty()).then(|| prefer.join(",")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_fhir_says() {
+        let cases = [
+            (Method::Get, "/fhir/Patient/1", "read"),
+            (Method::Head, "/fhir/Patient/1", "read"),
+            (Method::Get, "/fhir/Patient/1/_history/2", "vread"),
+            (Method::Get, "/fhir/Patient/1/_history", "history-instance"),
+            (Method::Get, "/fhir/Patient", "search-type"),
+            (Method::Post, "/fhir/Patient/_search", "search-type"),
+            (Method::Post, "/fhir/Patient", "create"),
+            (Method::Put, "/fhir/Patient/1", "update"),
+            (Method::Delete, "/fhir/Patient/1", "delete"),
+            (Method::Post, "/fhir", "transaction"),
+            (Method::Post, "/fhir/", "transaction"),
+            (Method::Get, "/fhir/metadata", "capabilities"),
+            (Method::Post, "/auth/token", "token"),
+            (Method::Get, "/audit/entries/7/proof", "audit-proof"),
+            (Method::Get, "/audit/tile/0/x001/067.p/5", "audit-tile"),
+            (Method::Get, "/fhir/Nonsense/1", "none"),
+            (Method::Get, "/fhir/Patient/a_b", "none"),
+            (Method::Get, "/fhir/Patient/1/_history/0", "none"),
+            (Method::Patch, "/fhir/Patient/1", "none"),
+            (Method::Get, "/audit/entries/-1", "none"),
+            (Method::Get, "/", "none"),
+        ];
+        for (method, path, interaction) in cases {
+            assert_eq!(Place::parse(method, path).interaction(), interaction, "{method} {path}");
+        }
+        assert!(matches!(Place::parse(Method::Patch, "/fhir/Patient/1"), Place::OtherMethod));
+        assert!(matches!(Place::parse(Method::Get, "/auth/token"), Place::OtherMethod));
+    }
+}

@@ -1,0 +1,122 @@
+//! Every route, and the one way through: identity, interaction, ledger, wire.
+//!
+//! The only place that makes routes (`clippy.toml` bans `Route::new` and the route macros elsewhere). A handler
+//! returns [`Audited`] or nothing; whatever is not stamped leaves empty. Handlers run in tasks of their own, so
+//! a client that hangs up does not cancel a commit.
+
+use std::sync::Arc;
+
+use rocket::{
+    Build, Catcher, Data, Request, Rocket, Route,
+    fairing::AdHoc,
+    http::{Method, Status},
+    route::{Handler, Outcome},
+};
+
+use super::{
+    incoming::{Incoming, Place},
+    respond::{Stamp, down, is_stamped, respond},
+    serve,
+};
+use crate::app::App;
+
+/// The largest body that is read (16 MiB); the edge has bounded it before.
+pub const BODY_MIB_MAX: u64 = 16;
+
+/// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
+/// router and the tests that demand cases for every route.
+pub const ROUTES: [(Method, &str); 22] = [
+    (Method::Get, "/fhir/metadata"),
+    (Method::Get, "/fhir/.well-known/smart-configuration"),
+    (Method::Post, "/fhir"),
+    (Method::Get, "/fhir/<kind>"),
+    (Method::Post, "/fhir/<kind>"),
+    (Method::Post, "/fhir/<kind>/_search"),
+    (Method::Get, "/fhir/<kind>/<id>"),
+    (Method::Put, "/fhir/<kind>/<id>"),
+    (Method::Delete, "/fhir/<kind>/<id>"),
+    (Method::Get, "/fhir/<kind>/<id>/_history"),
+    (Method::Get, "/fhir/<kind>/<id>/_history/<version>"),
+    (Method::Post, "/auth/token"),
+    (Method::Get, "/auth/jwks"),
+    (Method::Get, "/audit/checkpoint"),
+    (Method::Get, "/audit/entries/<index>"),
+    (Method::Get, "/audit/entries/<index>/proof"),
+    (Method::Get, "/audit/tile/<path..>"),
+    (Method::Head, "/fhir/metadata"),
+    (Method::Head, "/fhir/<kind>"),
+    (Method::Head, "/fhir/<kind>/<id>"),
+    (Method::Head, "/fhir/<kind>/<id>/_history"),
+    (Method::Head, "/fhir/<kind>/<id>/_history/<version>"),
+];
+
+/// Rocket with everything mounted, ready for the dispatcher.
+#[must_use]
+pub fn rocket(app: Arc<App>) -> Rocket<Build> {
+    let routes: Vec<Route> = ROUTES.iter().enumerate().map(|(rank, (method, path))| route(&app, rank, *method, path)).collect();
+    rocket::custom(super::dispatch::rocket_config())
+        .mount("/", routes)
+        .register("/", vec![Catcher::new(None, Exit(Arc::clone(&app)))])
+        .attach(AdHoc::on_response("nothing leaves unstamped", |request, response| {
+            Box::pin(async move {
+                if !is_stamped(request) {
+                    *response = down();
+                }
+            })
+        }))
+}
+
+/// Ranks keep the more particular path first where two could match.
+fn route(app: &Arc<App>, rank: usize, method: Method, path: &str) -> Route {
+    let rank = isize::try_from(rank).unwrap_or(isize::MAX);
+    Route::ranked(rank, method, path, Door(Arc::clone(app)))
+}
+
+/// The handler of every route.
+#[derive(Clone)]
+struct Door(Arc<App>);
+
+#[rocket::async_trait]
+impl Handler for Door {
+    async fn handle<'r>(&self, request: &'r Request<'_>, data: Data<'r>) -> Outcome<'r> {
+        let incoming = Incoming::read(request, Some(data)).await;
+        answer(&self.0, request, incoming).await
+    }
+}
+
+async fn answer<'r>(app: &Arc<App>, request: &'r Request<'_>, incoming: Incoming) -> Outcome<'r> {
+    let wants_body = request.method() != Method::Head;
+    let task = tokio::spawn(serve::serve(Arc::clone(app), incoming));
+    let audited = match task.await {
+        Ok(audited) => audited,
+        // It panicked: nothing it did has been answered, and the catcher records that.
+        Err(_) => return Outcome::Error(Status::InternalServerError),
+    };
+    match audited {
+        Ok(audited) => Outcome::Success(respond(request, audited, wants_body)),
+        Err(_) => {
+            Stamp::put(request);
+            Outcome::Success(down())
+        }
+    }
+}
+
+/// The default catcher: what no route took, what the edge could not read, and what broke inside. An audited exit
+/// like any other.
+#[derive(Clone)]
+struct Exit(Arc<App>);
+
+#[rocket::async_trait]
+impl rocket::catcher::Handler for Exit {
+    async fn handle<'r>(&self, status: Status, request: &'r Request<'_>) -> rocket::catcher::Result<'r> {
+        let mut incoming = Incoming::read(request, None).await;
+        incoming.place = Place::Nowhere(status.code);
+        match serve::serve(Arc::clone(&self.0), incoming).await {
+            Ok(audited) => Ok(respond(request, audited, true)),
+            Err(_) => {
+                Stamp::put(request);
+                Ok(down())
+            }
+        }
+    }
+}

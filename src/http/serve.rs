@@ -1,0 +1,124 @@
+//! One request from end to end: who, what, decided, recorded.
+
+use std::sync::Arc;
+
+use super::{
+    edge::Door,
+    incoming::{Incoming, Place},
+    negotiate,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::search::Handling,
+    identity::Caller,
+    interaction::{
+        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, read, recognise, search,
+        token, update,
+    },
+    ledger::{Access, Audited, Down},
+    refusal::Refusal,
+};
+
+/// Serves a request to its recorded end.
+///
+/// # Errors
+/// [`Down`] when nothing could be recorded: the empty 503.
+pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>, Down> {
+    let query = match &incoming.query {
+        Some(query) => format!("{}?{query}", incoming.line),
+        None => incoming.line.clone(),
+    };
+    let mut access = Access {
+        request: app.clock.ordered_id(),
+        caller: None,
+        address: incoming.address,
+        thumbprint: incoming.thumbprint,
+        interaction: incoming.place.interaction(),
+        query: Some(Access::cut(&query)),
+    };
+    let result = run(&app, &mut access, incoming).await;
+    finish(&app, &access, result).await
+}
+
+async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<Audited<Answer>, Failure> {
+    if let Some(fault) = incoming.fault.or(incoming.body_fault) {
+        return Err(fault.refusal().into());
+    }
+    let place = std::mem::replace(&mut incoming.place, Place::Unknown);
+    match place {
+        // Three places are for everybody: they tell of the server, not of anybody's record.
+        Place::Metadata | Place::SmartConfiguration | Place::Jwks | Place::Token => {
+            incoming.place = place;
+            negotiate::check(&incoming)?;
+            public(app, access, incoming).await
+        }
+        Place::Nowhere(500) => Err(Refusal::Internal.into()),
+        place => {
+            // Who asks is established before anything is said of what was asked for.
+            let caller = who(app, &incoming).await?;
+            access.caller = Some(Arc::clone(&caller));
+            incoming.place = place;
+            negotiate::check(&incoming)?;
+            let ask = Ask {
+                access: access.clone(),
+                caller,
+                conditions: negotiate::conditions(&incoming.headers)?,
+                returning: Return::of_prefer(incoming.headers.prefer.as_deref()),
+                handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
+            };
+            known(app, &ask, incoming).await
+        }
+    }
+}
+
+async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
+    match incoming.place {
+        Place::Metadata => metadata::run(app, access).await,
+        Place::SmartConfiguration => metadata::smart_configuration(app, access).await,
+        Place::Jwks => metadata::jwks(app, access).await,
+        Place::Token => token::run(app, access, &incoming.body).await,
+        _ => Err(Refusal::NoRoute.into()),
+    }
+}
+
+async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
+    let query = incoming.query.as_deref();
+    let body = &incoming.body;
+    match incoming.place {
+        Place::Bundle => bundle::run(app, ask, body).await,
+        Place::Search(kind) => search::run(app, ask, kind, query, None).await,
+        Place::SearchForm(kind) => search::run(app, ask, kind, query, Some(body)).await,
+        Place::Create(kind) => create::run(app, ask, kind, body).await,
+        Place::Read(kind, id) => read::run(app, ask, kind, &id).await,
+        Place::Update(kind, id) => update::run(app, ask, kind, &id, body).await,
+        Place::Delete(kind, id) => delete::run(app, ask, kind, &id).await,
+        Place::History(kind, id) => history::run(app, ask, kind, &id, query.unwrap_or_default()).await,
+        Place::Version(kind, id, version) => read::version(app, ask, kind, &id, version).await,
+        Place::Checkpoint => audit::checkpoint(app, ask).await,
+        Place::Entry(index) => audit::entry(app, ask, index).await,
+        Place::Proof(index) => audit::proof(app, ask, index).await,
+        Place::Tile(path) => audit::tile(app, ask, &path).await,
+        Place::OtherMethod => Err(Refusal::MethodNotAllowed.into()),
+        _ => Err(Refusal::NoRoute.into()),
+    }
+}
+
+/// Establishes the caller: at the partner door by certificate, at the portal by bearer token.
+async fn who(app: &App, incoming: &Incoming) -> Result<Arc<Caller>, Failure> {
+    match incoming.door {
+        Door::Partner => {
+            let thumbprint = incoming.thumbprint.ok_or(Refusal::Unauthenticated("Present a client certificate."))?;
+            recognise::certificate(app, thumbprint).await
+        }
+        Door::Portal => {
+            let missing = Refusal::Unauthenticated("Send Authorization: Bearer with a token of the token endpoint.");
+            let Some(header) = incoming.headers.authorization.as_deref() else { return Err(missing.into()) };
+            let Some((scheme, token)) = header.split_once(' ') else { return Err(missing.into()) };
+            if !scheme.eq_ignore_ascii_case("bearer") {
+                return Err(missing.into());
+            }
+            recognise::bearer(app, token.trim(), incoming.thumbprint)
+        }
+    }
+}
