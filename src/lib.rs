@@ -25,3 +25,5 @@ pub mod ledger;
 pub mod app;
 
 pub mod interaction;
+
+pub mod http;

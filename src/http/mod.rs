@@ -1,0 +1,7 @@
+//! HTTP: the TLS edge, the way into Rocket, and what Rocket serves.
+//!
+//! The only room that names Rocket and hyper. May import every room above it, never `watch`.
+
+pub mod dispatch;
+pub mod edge;
+pub mod panic_hook;
