@@ -101,7 +101,9 @@ impl Place {
             (["auth", "jwks"], _) if get => Self::Jwks,
             (["audit", "checkpoint"], _) if get => Self::Checkpoint,
             (["audit", "entries", index], _) if get => index.parse().map_or(Self::Unknown, Self::Entry),
-            (["audit", "entries", index, "proof"], _) if get => index.parse().map_or(Self::Unknown, Self::Proof),
+            (["audit", "entries", index, "proof"], _) if get => {
+                index.parse().map_or(Self::Unknown, Self::Proof)
+            }
             (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
             (["fhir" | "auth" | "audit", ..], _) => Self::OtherMethod,
             _ => Self::Unknown,
@@ -211,7 +213,9 @@ impl Incoming {
             // A request that did not come through the edge has no certificate and no address.
             door: facts.map_or(Door::Portal, |facts| facts.door),
             address: facts.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |facts| facts.peer.ip()),
-            thumbprint: facts.and_then(|facts| facts.certificate.as_ref()).map(|certificate| certificate.thumbprint),
+            thumbprint: facts
+                .and_then(|facts| facts.certificate.as_ref())
+                .map(|certificate| certificate.thumbprint),
             fault: facts.and_then(|facts| facts.fault),
         }
     }

@@ -4,4 +4,9 @@
 
 pub mod dispatch;
 pub mod edge;
+pub mod incoming;
+pub mod mount;
+pub mod negotiate;
 pub mod panic_hook;
+pub mod respond;
+pub mod serve;

@@ -53,7 +53,8 @@ pub const ROUTES: [(Method, &str); 22] = [
 /// Rocket with everything mounted, ready for the dispatcher.
 #[must_use]
 pub fn rocket(app: Arc<App>) -> Rocket<Build> {
-    let routes: Vec<Route> = ROUTES.iter().enumerate().map(|(rank, (method, path))| route(&app, rank, *method, path)).collect();
+    let routes: Vec<Route> =
+        ROUTES.iter().enumerate().map(|(rank, (method, path))| route(&app, rank, *method, path)).collect();
     rocket::custom(super::dispatch::rocket_config())
         .mount("/", routes)
         .register("/", vec![Catcher::new(None, Exit(Arc::clone(&app)))])

@@ -28,7 +28,9 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
     }
     let sent = incoming.headers.content_type.as_deref().map(essence);
     match incoming.place.body() {
-        Some("fhir") if !sent.as_deref().is_some_and(|sent| json.contains(&sent)) => Err(Refusal::UnsupportedMedia),
+        Some("fhir") if !sent.as_deref().is_some_and(|sent| json.contains(&sent)) => {
+            Err(Refusal::UnsupportedMedia)
+        }
         Some("form") if sent.as_deref() != Some("application/x-www-form-urlencoded") => {
             Err(Refusal::UnsupportedMedia)
         }
@@ -88,9 +90,10 @@ pub fn conditions(headers: &Headers) -> Result<Conditions, Refusal> {
     };
     let if_none_match = match headers.if_none_match.as_deref() {
         None => None,
-        Some(tag) => {
-            Some(NoneMatch::parse(tag).ok_or_else(|| bad("If-None-Match: expected * or an ETag such as W/\"3\"."))?)
-        }
+        Some(tag) => Some(
+            NoneMatch::parse(tag)
+                .ok_or_else(|| bad("If-None-Match: expected * or an ETag such as W/\"3\"."))?,
+        ),
     };
     Ok(Conditions {
         if_match,

@@ -13,8 +13,8 @@ use crate::{
     fhir::search::Handling,
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, read, recognise, search,
-        token, update,
+        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, read, recognise,
+        search, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -108,11 +108,13 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
 async fn who(app: &App, incoming: &Incoming) -> Result<Arc<Caller>, Failure> {
     match incoming.door {
         Door::Partner => {
-            let thumbprint = incoming.thumbprint.ok_or(Refusal::Unauthenticated("Present a client certificate."))?;
+            let thumbprint =
+                incoming.thumbprint.ok_or(Refusal::Unauthenticated("Present a client certificate."))?;
             recognise::certificate(app, thumbprint).await
         }
         Door::Portal => {
-            let missing = Refusal::Unauthenticated("Send Authorization: Bearer with a token of the token endpoint.");
+            let missing =
+                Refusal::Unauthenticated("Send Authorization: Bearer with a token of the token endpoint.");
             let Some(header) = incoming.headers.authorization.as_deref() else { return Err(missing.into()) };
             let Some((scheme, token)) = header.split_once(' ') else { return Err(missing.into()) };
             if !scheme.eq_ignore_ascii_case("bearer") {

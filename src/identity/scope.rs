@@ -115,7 +115,9 @@ impl Scopes {
     /// context, and a caller of ours has none.
     #[must_use]
     pub fn allow(&self, letter: Letter, kind: ResourceType) -> bool {
-        self.0.iter().any(|s| s.level != Level::Patient && s.letters & letter.bit() != 0 && s.kind.is_none_or(|k| k == kind))
+        self.0.iter().any(|s| {
+            s.level != Level::Patient && s.letters & letter.bit() != 0 && s.kind.is_none_or(|k| k == kind)
+        })
     }
 
     /// Whether there is none.
