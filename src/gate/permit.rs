@@ -10,6 +10,13 @@ use crate::{fhir::kinds::ResourceType, identity::Caller};
 /// Cedar said yes. There is no public constructor.
 ///
 /// A permit names the record it was given for; the ledger refuses to disclose or change another one with it.
+///
+/// ```compile_fail,E0451
+/// use custodia::gate::{Act, Permit};
+/// fn forge(caller: std::sync::Arc<custodia::identity::Caller>) -> Permit {
+///     Permit { caller, act: Act::Read, record: None, policies: [].into(), policy_set: [0; 32] }
+/// }
+/// ```
 #[must_use]
 pub struct Permit {
     pub(super) caller: Arc<Caller>,

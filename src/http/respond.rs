@@ -34,7 +34,16 @@ pub(super) fn down<'r>() -> Response<'r> {
 }
 
 /// Writes an audited answer. A HEAD has the headers of its GET and no body.
-pub(super) fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, wants_body: bool) -> Response<'r> {
+///
+/// It takes nothing else:
+///
+/// ```compile_fail,E0308
+/// use custodia::{answer::Answer, http::respond::respond};
+/// fn leak<'r>(request: &rocket::Request<'_>, answer: Answer) -> rocket::Response<'r> {
+///     respond(request, answer, true)
+/// }
+/// ```
+pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, wants_body: bool) -> Response<'r> {
     let (answer, receipt) = audited.into_parts();
     let mut response = Response::new();
     response.set_status(Status::new(answer.status));

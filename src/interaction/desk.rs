@@ -295,6 +295,7 @@ impl<'a> Desk<'a> {
     fn name(&self, change: &NewVersion, plain: &Plain, patients: Vec<Uuid>) -> Version {
         Version {
             kind: change.at.kind,
+            key: change.at.key,
             id: plain.id.clone(),
             number: change.at.version,
             digest: change.body.digest(),

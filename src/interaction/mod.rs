@@ -130,6 +130,10 @@ impl From<Rejected> for Failure {
             Rejected::Stale => {
                 Refusal::Conflict("Others keep changing this record. Read it again and retry.").into()
             }
+            Rejected::Unpermitted => {
+                tracing::error!(event = "unpermitted");
+                Refusal::Internal.into()
+            }
             Rejected::Down => Self::Down,
         }
     }

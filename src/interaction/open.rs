@@ -33,6 +33,7 @@ impl Record {
         let ids = self.opened.patients().iter().cloned();
         Version {
             kind: self.at.kind,
+            key: self.at.key,
             id: self.opened.id().to_owned(),
             number: self.at.version,
             digest: self.digest,

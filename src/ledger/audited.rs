@@ -4,9 +4,11 @@ use std::{fmt, sync::Arc};
 
 /// Something whose entry has been committed. Only the ledger builds one, and a route returns nothing else.
 ///
-/// ```compile_fail
-/// use custodia::{answer::Answer, ledger::Audited};
-/// let forged: Audited<Answer> = Audited { inner: Answer::empty(200), receipt: todo!() };
+/// ```compile_fail,E0451
+/// use custodia::{answer::Answer, ledger::{Audited, Receipt}};
+/// fn forge(receipt: Receipt) -> Audited<Answer> {
+///     Audited { inner: Answer::empty(200), receipt }
+/// }
 /// ```
 #[must_use]
 pub struct Audited<T> {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Access;
 use crate::{
     fhir::kinds::ResourceType,
-    gate::{Denied, Permit},
+    gate::{Act, Denied, Permit},
     store::write::NewVersion,
     tenant::TenantId,
 };
@@ -35,6 +35,8 @@ pub struct Written {
 pub struct Version {
     /// Resource type.
     pub kind: ResourceType,
+    /// Opaque key; the permit must be for it.
+    pub key: Uuid,
     /// Logical id.
     pub id: String,
     /// versionId.
@@ -46,6 +48,10 @@ pub struct Version {
     /// Whether it is a tombstone.
     pub deleted: bool,
 }
+
+/// A permit does not cover what it came with.
+#[derive(Debug)]
+pub(super) struct Unpermitted;
 
 /// An entry that waits for its place.
 pub(super) enum Draft {
@@ -90,28 +96,38 @@ impl Draft {
 /// Drafts of one request's entries: one for each patient concerned and one for everything about nobody, with
 /// the changes and the draft each belongs to.
 ///
-/// A permit for another record than the one it comes with is a fault of ours that must not become a leak: the
-/// entry then says `NotEvaluated` for what it names, and the tests of this function look for it.
+/// # Errors
+/// [`Unpermitted`] when a permit is for another record, another act or another caller than it comes with: a
+/// fault of ours that must not become a leak.
 pub(super) fn of_records(
     access: &Access,
     written: Vec<Written>,
     released: Vec<Released>,
     status: u16,
-) -> (Vec<Draft>, Vec<(NewVersion, usize)>) {
+) -> Result<(Vec<Draft>, Vec<(NewVersion, usize)>), Unpermitted> {
     let kind = if written.is_empty() { Kind::Access } else { Kind::Write };
     let mut groups = Grouped::default();
     let mut changes = Vec::with_capacity(written.len());
     for Written { permit, version, change } in written {
+        let acts = [Act::Create, Act::Update, Act::Delete];
+        if (change.at.kind, change.at.key) != (version.kind, version.key)
+            || !covers(&permit, access, &acts, &version)
+        {
+            return Err(Unpermitted);
+        }
         let action = if version.deleted { Action::Deleted } else { Action::Written };
         let place = groups.add(&permit, version, action);
         changes.push((change, place));
     }
     for Released { permit, version } in released {
+        if !covers(&permit, access, &[Act::Read, Act::Search, Act::History], &version) {
+            return Err(Unpermitted);
+        }
         groups.add(&permit, version, Action::Released);
     }
     if groups.0.is_empty() {
         // Nothing matched: the question itself is the access.
-        return (vec![of_statement(access, kind, status, "ok", None)], changes);
+        return Ok((vec![of_statement(access, kind, status, "ok", None)], changes));
     }
     let actor = actor(access).to_group();
     let drafts = groups
@@ -140,7 +156,14 @@ pub(super) fn of_records(
             }))
         })
         .collect();
-    (drafts, changes)
+    Ok((drafts, changes))
+}
+
+/// Whether a permit is this caller's, for this record, for one of these acts.
+fn covers(permit: &Permit, access: &Access, acts: &[Act], version: &Version) -> bool {
+    let same_caller =
+        access.caller.as_ref().is_some_and(|caller| caller.account() == permit.caller().account());
+    same_caller && acts.contains(&permit.act()) && permit.record() == Some((version.kind, version.key))
 }
 
 /// A draft of one entry that names no record.

@@ -50,6 +50,9 @@ pub enum Rejected {
     /// Something it stood on changed in between; nothing was written. Look again.
     #[error("what the change stood on has changed")]
     Stale,
+    /// A permit was for something else: a fault of ours, and nothing leaves.
+    #[error("a permit does not cover what it came with")]
+    Unpermitted,
     /// The ledger is down.
     #[error("the ledger did not commit")]
     Down,
@@ -179,7 +182,8 @@ impl Ledger {
     ) -> Result<Audited<Answer>, Rejected> {
         // The only release in the house: `answer` leaves below, after the commit.
         let answer = answer.release();
-        let (drafts, changes) = draft::of_records(access, written, released, answer.status);
+        let (drafts, changes) =
+            draft::of_records(access, written, released, answer.status).map_err(|_| Rejected::Unpermitted)?;
         let index = self.submit(changes, drafts).await?;
         Ok(self.audited(answer, index))
     }

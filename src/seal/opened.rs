@@ -6,7 +6,7 @@
 /// Inside, only the ledger does (`clippy.toml` bans [`Opened::release`] elsewhere). The functions that work
 /// on it are function pointers, not closures: they cannot capture, so they cannot smuggle.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn print(opened: custodia::seal::Opened<String>) {
 ///     println!("{opened:?}");
 /// }

@@ -20,7 +20,7 @@ use crate::seal::Sealed;
 
 /// The SQL type of a sealed column: the domain `sealed`. Only [`Sealed`] binds to it.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use custodia::store::statement::{SealedSql, Statement};
 /// // Bytes that never went through the seal cannot be bound.
 /// let _ = Statement::new("UPDATE record SET body = ?").bind::<SealedSql, _>(vec![1_u8, 2, 3]);
