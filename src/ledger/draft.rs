@@ -53,6 +53,10 @@ pub struct Version {
 #[derive(Debug)]
 pub(super) struct Unpermitted;
 
+/// The most versions one entry names; what is more goes into further entries about the same patient. Keeps the
+/// object group far below the format's bound of 1 MiB.
+const ITEMS_MAX: usize = 4_000;
+
 /// An entry that waits for its place.
 pub(super) enum Draft {
     /// About a request.
@@ -233,7 +237,8 @@ impl Grouped {
     fn place(&mut self, patient: Option<(Uuid, String)>) -> usize {
         let key = patient.as_ref().map(|(key, _)| *key);
         // Records of one patient usually come together: the last group is looked at first.
-        if let Some(found) = self.0.iter().rposition(|g| g.patient.as_ref().map(|(key, _)| *key) == key) {
+        let fits = |g: &Group| g.patient.as_ref().map(|(key, _)| *key) == key && g.items.len() < ITEMS_MAX;
+        if let Some(found) = self.0.iter().rposition(fits) {
             return found;
         }
         self.0.push(Group { patient, items: Vec::new(), policies: Vec::new(), last: None, policy_set: None });
