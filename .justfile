@@ -1,0 +1,41 @@
+# Commands for people who work on Custodia. `just` lists them; each is short enough to type without it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_default:
+    @just --justfile {{ justfile() }} --list
+
+# Build everything once, so that what follows is quick.
+setup:
+    cargo build --workspace --all-targets
+
+# The tour: a server with synthetic patients on this machine.
+demo:
+    cargo run --release -- demo
+
+# The tests, against a real PostgreSQL that they start themselves.
+test *args:
+    cargo test {{ args }}
+
+# Exactly what CI runs.
+check:
+    .ci/run
+
+# The load generator; `just bench --help` tells what it asks for.
+bench *args:
+    cargo run --release -p custodia-load -- {{ args }}
+
+# Property tests with many more cases than `just test` gives them (proptest reads the variable).
+fuzz-long cases="100000":
+    PROPTEST_CASES={{ cases }} cargo test --release
+
+# The demo's home from nothing: stop the demo first. Its patients are synthetic, its keys go with it.
+db-redo:
+    rm -rf .custodia
+    cargo run --release -- demo
+
+# That every control of compliance/controls.toml still has its code and tests, then each command it names, once.
+evidence:
+    cargo test --test tidy
+    while IFS= read -r command; do echo "$ $command"; bash -euo pipefail -c "$command" </dev/null; done \
+        < <(sed -n 's/^command = "\(.*\)"$/\1/p' compliance/controls.toml | sort -u)

@@ -1,0 +1,159 @@
+//! Shape: files of a sitting, functions of a screen, a first line that says what it is, no panics.
+
+use super::{
+    catches, check,
+    source::{Source, TREE, closing},
+};
+
+/// Lines of a file that ships, generated tables aside.
+const FILE_LINES_MAX: usize = 450;
+/// Lines of a function that ships, from its name to its closing brace.
+const FUNCTION_LINES_MAX: usize = 65;
+/// Characters of a module's first line, `//! ` included.
+const FIRST_LINE_MAX: usize = 115;
+
+/// Longer than they should be: path, or path and function. This list only shrinks.
+const TOO_LONG: [&str; 1] = ["src/ledger/committer.rs"];
+
+/// Tables written by a program or one row a line.
+fn is_table(path: &str) -> bool {
+    path.starts_with("src/fhir/r4/") || path.ends_with("/schema.rs")
+}
+
+fn length_findings(source: &Source) -> Vec<String> {
+    if is_table(&source.path) || source.shipped.is_empty() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    // A file's inline tests do not count: only how far its shipped code goes.
+    let lines = source.shipped.trim_end().lines().count();
+    if lines > FILE_LINES_MAX {
+        found.push(format!("{}: {lines} lines", source.path));
+    }
+    for (name, lines) in functions(&source.shipped) {
+        if lines > FUNCTION_LINES_MAX {
+            found.push(format!("{}::{name}: {lines} lines", source.path));
+        }
+    }
+    found
+}
+
+/// Each function's name and lines.
+fn functions(code: &str) -> Vec<(&str, usize)> {
+    let starts =
+        code.match_indices("fn ").filter(|(at, _)| *at == 0 || code.as_bytes()[at - 1].is_ascii_whitespace());
+    let measured = starts.filter_map(|(at, _)| {
+        let rest = &code[at..];
+        let name = rest[3..].split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
+        let open = rest.find('{')?;
+        // A declaration without a body ends before any brace opens.
+        if name.is_empty() || rest.find(';').is_some_and(|end| end < open && !rest[..end].contains('[')) {
+            return None;
+        }
+        Some((name, rest[..closing(rest, open)?].lines().count()))
+    });
+    measured.collect()
+}
+
+fn first_line_findings(source: &Source) -> Vec<String> {
+    if source.shipped.is_empty() {
+        return Vec::new();
+    }
+    let line = source.text.lines().next().unwrap_or_default();
+    match line.strip_prefix("//! ") {
+        None => vec![format!("{}: the first line does not say what it is", source.path)],
+        Some(text) if text.trim().is_empty() || line.chars().count() > FIRST_LINE_MAX => {
+            vec![format!("{}: the first line is empty or longer than {FIRST_LINE_MAX}", source.path)]
+        }
+        Some(_) => Vec::new(),
+    }
+}
+
+/// What must not stand in shipped code: it panics, or it silences a lint for ever.
+fn word_findings(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for bad in [".unwrap()", ".expect(\"", "panic!(", "todo!(", "unimplemented!("] {
+        found.extend(lines_with(&source.shipped, bad).map(|line| format!("{}:{line}: {bad}", source.path)));
+    }
+    for bad in ["#[allow(", "#![allow("] {
+        let lines = lines_with(&source.code, bad);
+        found.extend(
+            lines.map(|line| format!("{}:{line}: {bad}: write #[expect(.., reason = \"..\")]", source.path)),
+        );
+    }
+    found
+}
+
+/// Time and identifiers that are not injected, and ends that are not returns.
+fn injection_findings(source: &Source) -> Vec<String> {
+    if !source.path.starts_with("src/") || source.path == "src/clock.rs" {
+        return Vec::new();
+    }
+    let bad = ["SystemTime::now", "Utc::now", "Local::now", "Uuid::new_v4", "Uuid::now_v7", "process::exit"];
+    let found = bad.iter().flat_map(|bad| lines_with(&source.shipped, bad).map(move |line| (line, bad)));
+    found.map(|(line, bad)| format!("{}:{line}: {bad} outside clock", source.path)).collect()
+}
+
+fn lines_with<'a>(code: &'a str, bad: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.lines().enumerate().filter(move |(_, line)| line.contains(bad)).map(|(at, _)| at + 1)
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let all: Vec<String> = TREE.iter().flat_map(length_findings).collect();
+    let listed = |finding: &String| TOO_LONG.iter().any(|known| finding.starts_with(&format!("{known}: ")));
+    check("too long", &all.iter().filter(|finding| !listed(finding)).cloned().collect::<Vec<_>>());
+    let gone =
+        TOO_LONG.iter().filter(|known| !all.iter().any(|finding| finding.starts_with(&format!("{known}: "))));
+    check(
+        "short enough now: strike them from TOO_LONG",
+        &gone.map(|known| (*known).to_owned()).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn long_files_and_functions_are_caught() {
+    let long =
+        format!("fn short() {{}}\nfn long<const N: usize>(a: [u8; N]) {{\n{}}}\n", "    a();\n".repeat(70));
+    catches(&length_findings(&Source::new("src/a.rs", &long)), "src/a.rs::long: 71 lines");
+    assert_eq!(length_findings(&Source::new("src/a.rs", &long)).len(), 1);
+    catches(&length_findings(&Source::new("src/a.rs", &"const A: u8 = 0;\n".repeat(451))), "451 lines");
+    assert!(functions("trait A { fn b(&self) -> u8; }\nimpl C {\n\n}").is_empty());
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    check("first lines", &TREE.iter().flat_map(first_line_findings).collect::<Vec<_>>());
+    catches(&first_line_findings(&Source::new("src/a.rs", "use std::fmt;\n")), "does not say");
+    catches(
+        &first_line_findings(&Source::new("src/a.rs", &format!("//! {}\n", "long ".repeat(30)))),
+        "longer",
+    );
+}
+
+#[test]
+fn shipped_code_does_not_panic_nor_silence_lints() {
+    check("words", &TREE.iter().flat_map(word_findings).collect::<Vec<_>>());
+    catches(
+        &word_findings(&Source::new("src/a.rs", "fn a() {\n    b().unwrap();\n}")),
+        "src/a.rs:2: .unwrap()",
+    );
+    catches(&word_findings(&Source::new("src/a.rs", "fn a() { b().expect(\"c\") }")), ".expect(");
+    catches(
+        &word_findings(&Source::new("src/a.rs", "#[cfg(test)]\nmod t {\n    #[allow(dead_code)]\n}")),
+        "#[allow(",
+    );
+    assert!(
+        word_findings(&Source::new("src/a.rs", "#[cfg(test)]\nmod t { fn a() { b.unwrap() } }")).is_empty()
+    );
+}
+
+#[test]
+fn time_and_identifiers_are_injected() {
+    check("injection", &TREE.iter().flat_map(injection_findings).collect::<Vec<_>>());
+    catches(
+        &injection_findings(&Source::new("src/store/a.rs", "fn a() { Utc::now() }")),
+        "Utc::now outside clock",
+    );
+    assert!(injection_findings(&Source::new("src/clock.rs", "fn a() { Utc::now() }")).is_empty());
+}
