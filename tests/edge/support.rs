@@ -287,7 +287,7 @@ pub(crate) async fn answer(stream: &mut (impl AsyncReadExt + Unpin)) -> Answer {
         bytes.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
     }
     let head = String::from_utf8(bytes).unwrap().to_lowercase();
-    let status = head[9..12].parse().unwrap();
+    let status = head.get(9..12).unwrap().parse().unwrap();
     let length =
         head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
     let mut body = vec![0; length];
