@@ -189,11 +189,19 @@ pub(super) struct Export {
 }
 
 /// Runs `custodia audit export`, then `custodia-verify` on what it wrote.
-pub(super) fn export(server: &Server, verifier: Option<&Path>, vkey: &Vkey) -> Result<Export, Fault> {
-    let file = server.home().join("chaos.export");
+///
+/// A server that keeps its home to itself while it runs is stopped for the export.
+pub(super) fn export(server: &mut Server, verifier: Option<&Path>, vkey: &Vkey) -> Result<Export, Fault> {
+    // No export is written over: a home that is kept has those of earlier runs.
+    let file = server.home().join(format!("chaos-{}.export", std::process::id()));
     let mut command = Command::new(server.binary());
     command.args(["audit", "export", "--home"]).arg(server.home()).arg("--out").arg(&file);
-    if let Some(violation) = run("custodia audit export", &mut command, server.binary())? {
+    let mut violation = run("custodia audit export", &mut command, server.binary())?;
+    if violation.is_some() {
+        server.stop();
+        violation = run("custodia audit export", &mut command, server.binary())?;
+    }
+    if let Some(violation) = violation {
         return Ok(Export { file: None, violations: vec![violation] });
     }
     let beside = server.binary().with_file_name("custodia-verify");
@@ -263,4 +271,81 @@ fn mismatch(entry: &VerifiedEntry, receipt: &Receipt) -> Option<String> {
     };
     let missing = receipt.touched.iter().find(|touched| !names(touched))?;
     Some(format!("it does not name Observation/{} version {}", missing.id, missing.version))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use custodia_audit::{Action, Decision, Event, Hash, Item, Kind, Object, Outcome, bundle::Opened};
+
+    use super::*;
+
+    fn log(length: u8) -> Vec<Vec<u8>> {
+        (0..length).map(|byte| vec![byte; 33]).collect()
+    }
+
+    fn checkpoint(leaves: &[Vec<u8>]) -> Checkpoint {
+        let mut edge = Edge::empty();
+        leaves.iter().for_each(|leaf| drop(edge.append(leaf_hash(leaf))));
+        let size = u64::try_from(leaves.len()).unwrap();
+        Checkpoint { origin: "clinic".to_owned(), size, root: edge.root() }
+    }
+
+    #[test]
+    fn checkpoints_of_a_prefix_hold_and_others_are_told() {
+        let leaves = log(9);
+        let kept = [7, 3, 9, 3].map(|size| checkpoint(leaves.get(..size).unwrap()));
+        assert_eq!(check_checkpoints(&leaves, &kept), Vec::<String>::new());
+        let forked = Checkpoint { root: Hash([1; 32]), ..checkpoint(leaves.get(..5).unwrap()) };
+        assert_eq!(check_checkpoints(&leaves, &[forked]), ["the checkpoint of size 5 was of another log"]);
+        let rolled_back = checkpoint(&log(10));
+        assert_eq!(check_checkpoints(&leaves, &[rolled_back]), ["the log lost what was under size 10"]);
+    }
+
+    fn opened(status: u16, ids: &[&str]) -> VerifiedEntry {
+        let outcome = Outcome { status, code: "ok".to_owned() };
+        let event = Event {
+            origin: "clinic".to_owned(),
+            kind: Kind::Access,
+            time_micros: 0,
+            node: "n".to_owned(),
+            sequence: 0,
+            request: [0; 16],
+            outcome,
+        };
+        let item = |id: &&str| Item {
+            kind: "Observation".to_owned(),
+            id: (*id).to_owned(),
+            version: 2,
+            digest: [0; 32],
+            action: Action::Released,
+        };
+        let object = Object {
+            interaction: "read".to_owned(),
+            items: ids.iter().map(item).collect(),
+            policy_set: None,
+            policies: Vec::new(),
+            decision: Decision::Permit,
+        };
+        let opened =
+            Opened { event: Some(event), actor: None, subject: None, object: Some(object), detail: None };
+        VerifiedEntry { index: 4, body: VerifiedBody::Opened(Box::new(opened)) }
+    }
+
+    #[test]
+    fn an_entry_must_name_the_status_and_each_version_of_its_answer() {
+        let touched = |version| vec![Touched { id: "a".to_owned(), version }];
+        let receipt = |status, touched| Receipt { index: 4, status, touched };
+        for (entry, receipt, is_right) in [
+            (opened(200, &["b", "a"]), receipt(200, touched(2)), true),
+            (opened(200, &["b"]), receipt(200, touched(2)), false),
+            (opened(200, &["a"]), receipt(200, touched(3)), false),
+            (opened(403, &[]), receipt(200, Vec::new()), false),
+            (opened(403, &[]), receipt(0, Vec::new()), true),
+        ] {
+            assert_eq!(mismatch(&entry, &receipt).is_none(), is_right, "{receipt:?}");
+        }
+        let closed = VerifiedEntry { index: 4, body: VerifiedBody::Withheld([0; 32]) };
+        assert!(mismatch(&closed, &receipt(200, Vec::new())).is_some());
+    }
 }

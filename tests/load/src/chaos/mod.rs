@@ -90,7 +90,7 @@ pub(crate) async fn chaos(options: &ChaosOptions) -> Result<Vec<String>, Fault> 
         Struck::All(checkpoints) => checkpoints,
         Struck::Fell(violation) => return Ok(vec![violation]),
     };
-    let summary = check_all(options, &server, &physician, &auditor, &mut account, &checkpoints).await?;
+    let summary = check_all(options, &mut server, &physician, &auditor, &mut account, &checkpoints).await?;
     conclude(options, began.elapsed(), &account, &summary)
 }
 
@@ -152,7 +152,7 @@ struct Summary {
 
 async fn check_all(
     options: &ChaosOptions,
-    server: &Server,
+    server: &mut Server,
     physician: &Caller,
     auditor: &log::Auditor,
     account: &mut Account,
