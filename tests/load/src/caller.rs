@@ -1,4 +1,6 @@
-//! Who calls: a door and, for people, a token that is renewed in time. Imports `client`, `demo` and `fault`.
+//! Who calls: a door and, for people, a token that is renewed in time.
+//!
+//! Imports `client`, `demo` and `fault`.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,6 @@
-//! The records a run works on: seeded through transaction Bundles. Imports `caller`, `client`, `fault`, `random`, `records`.
+//! The records a run works on: seeded through transaction Bundles.
+//!
+//! Imports `caller`, `client`, `fault`, `random`, `records`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
-//! Numbers that look random and repeat for the same seed. Protects nothing. Imports nothing of this crate.
+//! Numbers that look random and repeat for the same seed. Protects nothing.
+//!
+//! Imports nothing of this crate.
 
 use uuid::{Builder, Uuid};
 

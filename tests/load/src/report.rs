@@ -1,4 +1,6 @@
-//! What is printed: a table, JSON, and whether the ratios hold. Imports `floor`, `measure` and `workload`.
+//! What is printed: a table, JSON, and whether the ratios hold.
+//!
+//! Imports `floor`, `measure` and `workload`.
 
 use std::collections::BTreeMap;
 

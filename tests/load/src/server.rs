@@ -1,4 +1,6 @@
-//! A server of our own: started, killed, started again, and stopped however we end. Imports `demo`, `fault`, `gauge`.
+//! A server of our own: started, killed, started again, and stopped however we end.
+//!
+//! Imports `demo`, `fault`, `gauge`.
 
 use std::{
     env, fs,

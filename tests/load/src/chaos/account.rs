@@ -1,4 +1,6 @@
-//! What the server has told its clients: acknowledged writes and receipts. Imports nothing of this crate.
+//! What the server has told its clients: acknowledged writes and receipts.
+//!
+//! Imports nothing of this crate.
 
 use std::collections::{BTreeMap, HashMap};
 
