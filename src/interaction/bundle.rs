@@ -275,6 +275,12 @@ async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Resu
             desk.registers(id);
         }
     }
+    let targets = steps
+        .iter()
+        .filter(|step| matches!(step.entry.method, Method::Put | Method::Delete))
+        .filter_map(|step| step.written.clone())
+        .collect();
+    desk.foresee(targets).await?;
     let mut work = Work { replies: (0..count).map(|_| Reply::default()).collect(), ..Work::default() };
     let mut fresh: HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)> = HashMap::new();
     for (number, step) in steps.iter_mut().enumerate() {

@@ -23,8 +23,8 @@ pub async fn run(
 ) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
     for _ in 0..ATTEMPTS_MAX {
-        let desk = Desk::open(app, &ask.caller)?;
-        let Some(written) = prepare(app, ask, &desk, kind, id).await? else {
+        let mut desk = Desk::open(app, &ask.caller)?;
+        let Some(written) = prepare(app, ask, &mut desk, kind, id).await? else {
             return Ok(app
                 .ledger
                 .state(&ask.access, custodia_audit::Kind::Write, Answer::empty(204))
@@ -44,14 +44,12 @@ pub async fn run(
 pub(super) async fn prepare(
     app: &App,
     ask: &Ask,
-    desk: &Desk<'_>,
+    desk: &mut Desk<'_>,
     kind: ResourceType,
     id: &LogicalId,
 ) -> Result<Option<Written>, Failure> {
     let view = *desk.view();
-    let key = desk.key(kind, id);
-    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
+    let row = desk.current(kind, id).await?.ok_or(Refusal::NotFound(Why::Absent))?;
     let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Delete, row).await?;
     if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(record.at.version)) {
         return Err(Refusal::PreconditionFailed.into());

@@ -9,6 +9,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -26,13 +27,16 @@ use crate::{
     ledger::{Version, Written},
     seal::{DataKey, Plain, RecordBinding, Sealed, TenantKeys},
     store::{
-        NIL,
+        NIL, Row,
         row::{RelationRow, proven},
         search::View,
         search::far_future,
         write::{Base, NewKey, NewVersion},
     },
 };
+
+/// Fetches of one submission that are under way at once.
+const FORESEEN_AT_ONCE: usize = 256;
 
 /// Where writes of one submission are prepared.
 pub(super) struct Desk<'a> {
@@ -45,6 +49,8 @@ pub(super) struct Desk<'a> {
     patients: HashMap<Uuid, Patient>,
     /// Patients this submission creates.
     registering: HashSet<Uuid>,
+    /// Current versions that were asked for ahead, many at a time.
+    foreseen: HashMap<(ResourceType, Uuid), Option<Row>>,
 }
 
 /// A patient's key and how the caller stands to her.
@@ -86,6 +92,7 @@ impl<'a> Desk<'a> {
             now: meta::to_shown(now),
             patients: HashMap::new(),
             registering: HashSet::new(),
+            foreseen: HashMap::new(),
         })
     }
 
@@ -96,6 +103,39 @@ impl<'a> Desk<'a> {
     /// Opaque key of a record.
     pub(super) fn key(&self, kind: ResourceType, id: &LogicalId) -> Uuid {
         self.keys.opaque(kind, id.as_str())
+    }
+
+    /// Fetches the current versions of records that the submission will look at, all at once.
+    pub(super) async fn foresee(&mut self, targets: Vec<(ResourceType, LogicalId)>) -> Result<(), Failure> {
+        let View { tenant, actor, now } = self.view;
+        let keys: Vec<_> = targets.iter().map(|(kind, id)| (*kind, self.key(*kind, id))).collect();
+        let fetcher = self.app.store.fetcher();
+        let rows: Vec<_> = stream::iter(keys)
+            .map(|(kind, key)| async move {
+                fetcher.record(tenant, kind, key, actor, now).await.map(|row| ((kind, key), row))
+            })
+            .buffer_unordered(FORESEEN_AT_ONCE)
+            .collect()
+            .await;
+        for row in rows {
+            let (place, row) = row?;
+            self.foreseen.insert(place, row);
+        }
+        Ok(())
+    }
+
+    /// The current version of a record, foreseen or fetched now.
+    pub(super) async fn current(
+        &mut self,
+        kind: ResourceType,
+        id: &LogicalId,
+    ) -> Result<Option<Row>, Failure> {
+        let key = self.key(kind, id);
+        if let Some(row) = self.foreseen.remove(&(kind, key)) {
+            return Ok(row);
+        }
+        let View { tenant, actor, now } = self.view;
+        Ok(self.app.store.fetcher().record(tenant, kind, key, actor, now).await?)
     }
 
     /// Says that this submission creates a patient. She counts as registered by the caller only if nobody has

@@ -83,9 +83,7 @@ pub(super) async fn prepare(
     resource: &mut Value,
 ) -> Result<(Ready, u16), Failure> {
     let view = *desk.view();
-    let key = desk.key(kind, id);
-    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-    let Some(row) = row else {
+    let Some(row) = desk.current(kind, id).await? else {
         if ask.conditions.if_match.is_some() {
             return Err(Refusal::PreconditionFailed.into());
         }
