@@ -1,6 +1,6 @@
 //! Every route, and the one way through: identity, interaction, ledger, wire.
 //!
-//! The only place that makes routes (`clippy.toml` bans `Route::new` and the route macros elsewhere). A handler
+//! The only place that makes routes (`.clippy.toml` bans `Route::new` and the route macros elsewhere). A handler
 //! returns [`Audited`] or nothing; whatever is not stamped leaves empty. Handlers run in tasks of their own, so
 //! a client that hangs up does not cancel a commit.
 
@@ -68,6 +68,7 @@ pub fn rocket(app: Arc<App>) -> Rocket<Build> {
 }
 
 /// Ranks keep the more particular path first where two could match.
+#[expect(clippy::disallowed_methods, reason = "the one place that makes routes")]
 fn route(app: &Arc<App>, rank: usize, method: Method, path: &str) -> Route {
     let rank = isize::try_from(rank).unwrap_or(isize::MAX);
     Route::ranked(rank, method, path, Door(Arc::clone(app)))

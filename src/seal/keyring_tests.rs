@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests look at what was opened")]
 use super::*;
 use crate::seal::{Keystore, Protection};
 

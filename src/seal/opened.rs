@@ -3,7 +3,7 @@
 /// Plaintext out of a seal, on its way to the gate and the ledger.
 ///
 /// It has no `Debug`, `Display`, `Serialize` or `ToSql`, and nothing outside this crate can take it apart.
-/// Inside, only the ledger does (`clippy.toml` bans [`Opened::release`] elsewhere). The functions that work
+/// Inside, only the ledger does (`.clippy.toml` bans [`Opened::release`] elsewhere). The functions that work
 /// on it are function pointers, not closures: they cannot capture, so they cannot smuggle.
 ///
 /// ```compile_fail,E0277
