@@ -1,8 +1,8 @@
 //! Every route, and the one way through: identity, interaction, ledger, wire.
 //!
-//! The only place that makes routes (`.clippy.toml` bans `Route::new` and the route macros elsewhere). A handler
-//! returns [`Audited`] or nothing; whatever is not stamped leaves empty. Handlers run in tasks of their own, so
-//! a client that hangs up does not cancel a commit.
+//! The only place that makes routes (`.clippy.toml` bans `Route::new` elsewhere, `tests/tidy.rs` the macros). A
+//! handler returns [`Audited`](crate::ledger::Audited) or nothing; whatever is not stamped leaves empty. Handlers
+//! run in tasks of their own, so a client that hangs up does not cancel a commit.
 
 use std::sync::Arc;
 

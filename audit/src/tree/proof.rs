@@ -31,7 +31,7 @@ impl Span {
     }
 }
 
-/// PATH(index, D[size]), leaf's sibling first.
+/// `PATH(index, D[size])`, leaf's sibling first.
 fn inclusion_spans(index: u64, size: u64) -> Result<Vec<Span>, TreeFault> {
     if index >= size {
         return Err(TreeFault::OutOfTree { index, size });
@@ -52,7 +52,7 @@ fn inclusion_spans(index: u64, size: u64) -> Result<Vec<Span>, TreeFault> {
     Ok(spans)
 }
 
-/// PROOF(first, D[second]).
+/// `PROOF(first, D[second])`.
 fn consistency_spans(first: u64, second: u64) -> Result<Vec<Span>, TreeFault> {
     if first > second {
         return Err(TreeFault::Shrunk { first, second });
