@@ -27,3 +27,7 @@ pub mod app;
 pub mod interaction;
 
 pub mod http;
+
+pub mod watch;
+
+pub mod host;

@@ -66,13 +66,13 @@ pub(super) fn partners_are_whole(partners: &PartnersConfig) -> Result<(), Valida
 }
 
 pub(super) fn is_base(base: &str) -> Result<(), ValidationError> {
-    let expected = "expected an https URL such as https://records.example/fhir, without query and fragment";
+    let expected = "expected an https URL that ends in /fhir, such as https://records.example/fhir";
     let Some((scheme, rest)) = base.split_once(SCHEME_END) else { return Err(broken(expected)) };
     let clean = rest
         .bytes()
         .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\' | b'<' | b'>' | b'@'));
     let authority = rest.split('/').next().unwrap_or_default();
-    if !clean || authority.is_empty() {
+    if !clean || authority.is_empty() || !rest.ends_with("/fhir") {
         return Err(broken(expected));
     }
     let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
@@ -100,6 +100,9 @@ pub(super) fn of_the_whole(config: &Config) -> Vec<(&'static str, &'static str)>
         || config.partners.address.is_some_and(|address| !address.ip().is_loopback());
     if public && config.fhir.base.is_none() {
         found.push(("fhir.base", "a server that others reach must be told its own URL"));
+    }
+    if config.portal.address.port() == 0 && config.fhir.base.is_none() {
+        found.push(("fhir.base", "a portal at port 0 does not know its own URL; give it"));
     }
     if public && config.ledger.origin.is_none() {
         found.push((

@@ -5,6 +5,7 @@
 pub mod dispatch;
 pub mod edge;
 pub mod incoming;
+pub mod measure;
 pub mod mount;
 pub mod negotiate;
 pub mod panic_hook;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use quick_cache::sync::Cache;
 
-use super::{Caller, PasswordGate, TokenIssuer, TokenVerifier};
+use super::{Caller, PasswordGate, TokenIssuer, TokenVerifier, token::LIFETIME_MAX};
 
 /// How long an admitted partner is remembered: a disabled or re-contracted one is known everywhere after it.
 pub const PARTNER_SECONDS: i64 = 10;
@@ -27,6 +27,8 @@ pub struct Doorman {
     pub token_url: String,
     /// Where the server's own JWKS is.
     pub jwks_url: String,
+    /// How long an access token is good.
+    pub lifetime: Duration,
     partners: Cache<[u8; 32], (Arc<Caller>, DateTime<Utc>)>,
 }
 
@@ -40,8 +42,16 @@ impl Doorman {
             passwords: PasswordGate::new(HASHES.0, HASHES.1),
             token_url,
             jwks_url,
+            lifetime: LIFETIME_MAX,
             partners: Cache::new(PARTNERS_MAX),
         }
+    }
+
+    /// The same doorman, whose tokens live for `lifetime`; never longer than [`LIFETIME_MAX`].
+    #[must_use]
+    pub fn with_lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = lifetime.min(LIFETIME_MAX);
+        self
     }
 
     /// A partner admitted within the last [`PARTNER_SECONDS`].

@@ -1,6 +1,5 @@
 //! The token endpoint (RFC 6749 §3.2): private_key_jwt clients and users who sign in.
 
-use chrono::Duration;
 use custodia_audit::Kind;
 
 use super::{
@@ -18,9 +17,6 @@ use crate::{
     ledger::{Access, Audited},
     refusal::{OAuthError, Refusal},
 };
-
-/// How long an access token is good.
-pub const LIFETIME_MINUTES: i64 = 15;
 
 const INVALID_CLIENT: Refusal = Refusal::OAuth(OAuthError {
     error: "invalid_client",
@@ -105,7 +101,7 @@ fn mint(
         purpose,
         actor: found.actor(app)?,
         binding: None,
-        lifetime: Duration::minutes(LIFETIME_MINUTES),
+        lifetime: app.doorman.lifetime,
     };
     let minted = app.doorman.issuer.mint(&found.account, &terms, &app.clock).map_err(Refusal::from)?;
     Ok(smart::token_answer(&minted))

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
+    counts::Counts,
     draft::{AccessDraft, ControlDraft, Draft},
     head::{self, EdgeError, signed},
     keys::{AuditKeyError, AuditKeys, month_of},
@@ -107,6 +108,7 @@ pub(super) struct Committer {
     sequence: u64,
     /// Time of this node's last entry: time never runs back in the log.
     last: DateTime<Utc>,
+    counts: Arc<Counts>,
 }
 
 impl Committer {
@@ -131,7 +133,13 @@ impl Committer {
             edge: None,
             sequence: 0,
             last: DateTime::UNIX_EPOCH,
+            counts: Arc::default(),
         }
+    }
+
+    /// What it counts.
+    pub(super) const fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Commits until the last sender is gone.
@@ -154,13 +162,20 @@ impl Committer {
 
     async fn commit(&mut self, work: Vec<Work>) -> Vec<Outcome> {
         let count = work.len();
+        let drafts: Vec<usize> = work.iter().map(|(_, drafts)| drafts.len()).collect();
         let result = match tokio::time::timeout(BATCH_TIMEOUT, self.attempt(work)).await {
             Ok(result) => result,
             Err(_) => Err(BatchError::Away),
         };
         match result {
-            Ok(outcomes) => outcomes,
+            Ok(outcomes) => {
+                let written = outcomes.iter().zip(drafts).filter(|(outcome, _)| **outcome != Outcome::Stale);
+                let entries = written.map(|(_, drafts)| drafts).sum();
+                self.counts.committed(count, entries, self.edge.as_ref().map_or(0, Edge::size));
+                outcomes
+            }
             Err(error) => {
+                self.counts.lost();
                 tracing::error!(
                     event = "ledger_batch_failed",
                     error = error_chain(&error),

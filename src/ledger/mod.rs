@@ -6,6 +6,7 @@
 mod access;
 mod audited;
 mod committer;
+mod counts;
 mod draft;
 mod flood;
 mod head;
@@ -19,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use access::Access;
 pub use audited::{Audited, Receipt};
+pub use counts::Counts;
 pub use draft::{Released, Version, Written};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry};
 
@@ -98,6 +100,7 @@ pub struct Ledger {
     origin: Arc<str>,
     vkey: Vkey,
     reader: LedgerReader,
+    counts: Arc<Counts>,
 }
 
 impl Ledger {
@@ -123,6 +126,7 @@ impl Ledger {
             keys,
             setup.clock.clone(),
         );
+        let counts = Arc::clone(committer.counts());
         tokio::spawn(committer.run(receiver));
         let reader = LedgerReader::new(
             setup.store,
@@ -132,7 +136,7 @@ impl Ledger {
             vkey.clone(),
             Arc::clone(&origin),
         );
-        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader };
+        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, counts };
         ledger.submit(Vec::new(), vec![Draft::start()]).await.map_err(|_| Down)?;
         Ok(ledger)
     }
@@ -147,6 +151,12 @@ impl Ledger {
     #[must_use]
     pub const fn vkey(&self) -> &Vkey {
         &self.vkey
+    }
+
+    /// What the committer counts.
+    #[must_use]
+    pub const fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// Reading the log: checkpoint, tiles, proofs, entries.

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use custodia_audit::{
-    Checkpoint, Leaf, ProofFile, Salts, TILE_WIDTH, Tile, TileId, Tiles, Vkey, group_digest, inclusion_proof,
-    leaf_hash, tiles_for_inclusion,
+    Checkpoint, Edge, Hash, Leaf, ProofFile, Salts, TILE_WIDTH, Tile, TileId, Tiles, Vkey, consistency_proof,
+    group_digest, inclusion_proof, leaf_hash, tiles_for_consistency, tiles_for_inclusion,
 };
 use diesel::{
     QueryableByName,
@@ -140,6 +140,42 @@ impl LedgerReader {
             Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
                 .map_err(|_| ReadError::Broken)?;
         Ok((head.checkpoint, parsed))
+    }
+
+    /// The current checkpoint with the right edge of its tree: where an export begins.
+    ///
+    /// # Errors
+    /// [`ReadError`] as [`LedgerReader::checkpoint`], and when entries and tiles do not make the head's root.
+    pub async fn edge(&self) -> Result<(String, Edge), ReadError> {
+        let mut connection = self.store.connection().await?;
+        let head = head::read(&mut connection, self.shard).await?;
+        Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
+            .map_err(|_| ReadError::Broken)?;
+        // Entries and tiles below a head never change, so that it does not matter how far the log has grown.
+        let edge =
+            head::load_edge(&mut connection, self.shard, &head).await.map_err(|error| match error {
+                head::EdgeError::Database(error) => error.into(),
+                head::EdgeError::Broken(_) => ReadError::Broken,
+            })?;
+        Ok((head.checkpoint, edge))
+    }
+
+    /// The proof that the tree of `second` entries continues that of `first` (RFC 6962 §2.1.2).
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] unless `first <= second <=` the log's size.
+    pub async fn consistency(&self, first: u64, second: u64) -> Result<Vec<Hash>, ReadError> {
+        let (_, checkpoint) = self.checkpoint().await?;
+        if first > second || second > checkpoint.size {
+            return Err(ReadError::Beyond);
+        }
+        let wanted = tiles_for_consistency(first, second).map_err(|_| ReadError::Beyond)?;
+        let mut connection = self.store.connection().await?;
+        let mut tiles = Tiles::new();
+        for id in wanted {
+            tiles.insert(self.tile_at(&mut connection, id, second).await?);
+        }
+        consistency_proof(first, second, &tiles).map_err(|_| ReadError::Broken)
     }
 
     /// A tile of the current tree, full or partial.

@@ -73,6 +73,12 @@ impl Database {
         Ok(Self { config: Arc::new(config), role: None, tls })
     }
 
+    /// As whom it logs in, if its address says so.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.config.get_user()
+    }
+
     /// The same database, with every connection stepping down to `role` at once.
     #[must_use]
     pub fn stepping_down_to(mut self, role: &'static str) -> Self {

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 16] = [
+const FLOORS: [&str; 17] = [
     "clock",
     "tenant",
     "config",
@@ -22,6 +22,7 @@ const FLOORS: [&str; 16] = [
     "interaction",
     "http",
     "watch",
+    "host",
     "demo",
 ];
 

@@ -187,7 +187,8 @@ fn a_base_is_https_unless_it_is_this_machine() {
         "https://records.example/fhir",
         "http://localhost:8080/fhir",
         "http://[::1]/fhir",
-        "http://127.0.0.1:1",
+        "https://a.example/custodia/fhir",
+        "http://127.0.0.1:1/fhir",
     ] {
         assert!(read(&format!("[fhir]\nbase = \"{base}\""), &[]).is_ok(), "{base}");
     }
@@ -196,7 +197,9 @@ fn a_base_is_https_unless_it_is_this_machine() {
         "http://localhost.example/fhir",
         "records.example",
         "https://",
-        "https://a/?b",
+        "https://a/?b/fhir",
+        "https://a",
+        "https://a/fhir/",
         "https://user@a/fhir",
         "ftp://a",
     ] {

@@ -33,8 +33,7 @@ impl Credentials {
     pub(super) fn load_or_create(place: &Place) -> Result<Self, ClusterError> {
         let path = place.credentials();
         if path.exists() {
-            let text = Zeroizing::new(fs::read_to_string(&path).at("read", &path)?);
-            return Self::parse(&text).ok_or(ClusterError::Credentials { path });
+            return Self::load(&path);
         }
         if place.data().exists() {
             return Err(ClusterError::Credentials { path });
@@ -44,6 +43,12 @@ impl Credentials {
         let text = Zeroizing::new(format!("{OWNER} {}\n{SERVER} {}\n", *made.owner, *made.server));
         write_whole(&path, &text, None)?;
         Ok(made)
+    }
+
+    /// Reads the passwords of an existing cluster.
+    pub(super) fn load(path: &Path) -> Result<Self, ClusterError> {
+        let text = Zeroizing::new(fs::read_to_string(path).at("read", path)?);
+        Self::parse(&text).ok_or_else(|| ClusterError::Credentials { path: path.to_owned() })
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -7,6 +7,7 @@
 //! May import `clock`; nothing else of the house. Knows nothing of tables or records.
 
 mod account;
+mod attach;
 mod binaries;
 mod error;
 mod fetch;
@@ -22,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use attach::Attached;
 pub use error::ClusterError;
 use tokio_postgres::{Client, Config};
 use zeroize::Zeroizing;

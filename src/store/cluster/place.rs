@@ -144,6 +144,18 @@ impl Place {
     }
 }
 
+/// The folder a home's data lives in, as it was remembered, and the home's credentials.
+pub(super) fn remembered(home: &Path) -> Result<Option<(PathBuf, PathBuf)>, ClusterError> {
+    let record = record(home);
+    if !record.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&record).at("read", &record)?;
+    let folder = home.join(text.trim_end());
+    let folder = fs::canonicalize(&folder).at("resolve", &folder)?;
+    Ok(Some((folder.join("data"), home.join("postgresql.credentials"))))
+}
+
 fn record(home: &Path) -> PathBuf {
     home.join("postgresql.place")
 }

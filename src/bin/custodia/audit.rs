@@ -1,0 +1,108 @@
+//! `custodia audit`.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use clap::Subcommand;
+use custodia::{
+    config::Config,
+    host::{self, Parts, Range, Registry},
+};
+
+use super::{Failure, with_parts};
+
+/// The longest checkpoint an auditor brings.
+const CHECKPOINT_BYTES_MAX: u64 = 65_536;
+
+#[derive(Subcommand)]
+pub(crate) enum Audit {
+    /// Write the file an auditor verifies with custodia-verify; the export is itself an entry
+    Export {
+        /// The file to write; one that exists is not overwritten
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The first index
+        #[arg(long, value_name = "INDEX", default_value_t = 0)]
+        first: u64,
+        /// One past the last index; all there is if left out
+        #[arg(long, value_name = "INDEX")]
+        end: Option<u64>,
+        /// Open the entries of this tenant alone; the others are shown as commitments
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// The checkpoint of the auditor's last export: the file then proves that the log continues it
+        #[arg(long, value_name = "FILE")]
+        earlier: Option<PathBuf>,
+        /// Why, as it stands in the file
+        #[arg(long, default_value = "audit")]
+        reason: String,
+    },
+    /// Print the key that the log's checkpoints are signed with; auditors need it once
+    Vkey,
+    /// Print the current checkpoint
+    Checkpoint,
+}
+
+pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
+    match audit {
+        Audit::Vkey => {
+            let vkey = host::vkey(config).await?;
+            writeln!(io::stdout().lock(), "{vkey}")?;
+        }
+        Audit::Checkpoint => {
+            let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
+            let (note, _) = with_parts(config, read).await?;
+            write!(io::stdout().lock(), "{note}")?;
+        }
+        Audit::Export { out, first, end, tenant, earlier, reason } => {
+            let earlier = earlier.as_deref().map(checkpoint).transpose()?;
+            let count = with_parts(config, async |parts| {
+                let tenant = match tenant {
+                    Some(name) => Some((Registry::from(parts).tenant(name).await?, name.clone())),
+                    None => None,
+                };
+                let range = Range { first: *first, end: *end, tenant, earlier, reason: reason.clone() };
+                export(parts, &range, out).await
+            })
+            .await?;
+            writeln!(io::stdout().lock(), "{count} entries in {}", out.display())?;
+        }
+    }
+    Ok(())
+}
+
+fn checkpoint(path: &Path) -> Result<String, Failure> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    if fs::metadata(path).map_err(failed)?.len() > CHECKPOINT_BYTES_MAX {
+        return Err(format!("{}: longer than a checkpoint may be", path.display()).into());
+    }
+    Ok(fs::read_to_string(path).map_err(failed)?)
+}
+
+/// Writes beside the file and renames: if we crash, no half of an export bears its name.
+async fn export(parts: &Parts, range: &Range, path: &Path) -> Result<u64, Failure> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    if path.exists() {
+        return Err(format!("{}: exists already", path.display()).into());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".unfinished");
+    let unfinished = PathBuf::from(name);
+    // Entries say who saw what: for their owner's eyes.
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .map_err(failed)?;
+    let (out, count) = host::export(parts, range, BufWriter::new(file)).await?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(failed)?;
+    Ok(count)
+}

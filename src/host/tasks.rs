@@ -1,0 +1,90 @@
+//! What goes on beside the requests: heartbeats, readiness, new tenants.
+//!
+//! May import `app`, `watch`.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::parts::admit;
+use crate::{app::App, watch::Readiness};
+
+/// How often the database is asked whether it answers.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often, while the ledger fails, it is asked to commit something.
+const TRY: Duration = Duration::from_secs(5);
+/// How often tenants that another server added are read.
+const TENANTS: Duration = Duration::from_secs(30);
+
+/// The tasks; they end with it.
+pub(super) struct Tasks(JoinSet<()>);
+
+impl Tasks {
+    pub(super) fn start(app: &Arc<App>, readiness: &Arc<Readiness>, heartbeat_s: u32) -> Self {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(heartbeats(Arc::clone(app), Duration::from_secs(u64::from(heartbeat_s))));
+        tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
+        tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
+        Self(tasks)
+    }
+
+    /// Ends them and waits until they are gone.
+    pub(super) async fn stop(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut tick = interval(period);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+async fn heartbeats(app: Arc<App>, period: Duration) {
+    let mut tick = every(period);
+    // The first tick is at once, and the start has just been recorded.
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        if app.ledger.heartbeat().await.is_err() {
+            tracing::error!(event = "heartbeat_lost");
+        }
+    }
+}
+
+async fn look(app: Arc<App>, readiness: Arc<Readiness>) {
+    let mut tick = every(LOOK);
+    let mut tried = tokio::time::Instant::now();
+    loop {
+        tick.tick().await;
+        let answers = app.store.answers().await;
+        // While nobody asks for anything, only an entry of our own tells that the ledger commits again.
+        if answers && !app.ledger.counts().is_committing() && tried.elapsed() >= TRY {
+            tried = tokio::time::Instant::now();
+            if app.ledger.heartbeat().await.is_err() {
+                tracing::error!(event = "heartbeat_lost");
+            }
+        }
+        let ready = answers && app.ledger.counts().is_committing();
+        if ready != readiness.is_ready() {
+            let event = if ready { "ready" } else { "not_ready" };
+            tracing::warn!(event);
+        }
+        readiness.found(ready);
+    }
+}
+
+async fn tenants(app: Arc<App>, readiness: Arc<Readiness>) {
+    let mut tick = every(TENANTS);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        match admit(&app.store, &app.keyring).await {
+            Ok(count) => readiness.tenants(count),
+            Err(error) => tracing::error!(event = "tenants_not_read", error = error.explained()),
+        }
+    }
+}
