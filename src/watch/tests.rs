@@ -109,10 +109,20 @@ fn look(folder: &Path, calls: &mut usize) {
             for level in ["error", "warn", "info", "debug", "trace"] {
                 for call in text.split(&format!("tracing::{level}!(")).skip(1) {
                     *calls += 1;
-                    let call = call.split(");").next().unwrap();
+                    let call = arguments(call);
                     assert!(!call.contains('{') && !call.contains('?'), "{}: {call}", path.display());
                 }
             }
         }
     }
+}
+
+/// What stands before the parenthesis that closes the call.
+fn arguments(rest: &str) -> &str {
+    let mut open = 1;
+    let end = rest.find(|c| {
+        open += i32::from(c == '(') - i32::from(c == ')');
+        open == 0
+    });
+    rest.split_at(end.unwrap()).0
 }
