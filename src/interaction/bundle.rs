@@ -197,7 +197,7 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
 fn conditions(entry: &Entry) -> Conditions {
     Conditions {
         if_match: entry.if_match,
-        if_none_match: entry.if_none_match.clone(),
+        if_none_match: entry.if_none_match,
         if_modified_since: entry.if_modified_since,
     }
 }
@@ -231,7 +231,7 @@ async fn transaction(app: &App, ask: &Ask, entries: Vec<Entry>) -> Result<Audite
     for _ in 0..ATTEMPTS_MAX {
         let work = prepare(app, ask, &mut steps, count).await?;
         let Work { written, released, replies, opened } = work;
-        let answer = Opened::gather(opened).map_with(&replies, |read, replies| respond(read, replies));
+        let answer = Opened::gather(opened).map_with(&replies, respond);
         match app.ledger.commit(&ask.access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
             Err(Rejected::Stale) => {}
@@ -255,6 +255,9 @@ fn approach(app: &App, ask: &Ask, entry: &Entry) -> Result<(), Failure> {
     };
     app.gate.approach(&ask.caller, act, *kind).map_err(forbidden)
 }
+
+/// What the transaction has written so far, for its own reads: JSON, versionId, lastUpdated.
+type Fresh = HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)>;
 
 #[derive(Default)]
 struct Work {
@@ -282,7 +285,7 @@ async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Resu
         .collect();
     desk.foresee(targets).await?;
     let mut work = Work { replies: (0..count).map(|_| Reply::default()).collect(), ..Work::default() };
-    let mut fresh: HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)> = HashMap::new();
+    let mut fresh = Fresh::new();
     for (number, step) in steps.iter_mut().enumerate() {
         if number % YIELD_EVERY == 0 {
             tokio::task::yield_now().await;
@@ -321,7 +324,7 @@ async fn run_step(
     desk: &mut Desk<'_>,
     step: &mut Step,
     work: &mut Work,
-    fresh: &mut HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)>,
+    fresh: &mut Fresh,
 ) -> Result<Reply, Failure> {
     let mut ask = ask.clone();
     ask.conditions = conditions(&step.entry);
@@ -366,13 +369,7 @@ async fn run_step(
 }
 
 /// A read inside a transaction: it sees what the transaction writes, else what is stored.
-async fn look(
-    app: &App,
-    ask: &Ask,
-    entry: &Entry,
-    work: &mut Work,
-    fresh: &HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)>,
-) -> Result<Reply, Failure> {
+async fn look(app: &App, ask: &Ask, entry: &Entry, work: &mut Work, fresh: &Fresh) -> Result<Reply, Failure> {
     let (released, answer) = match &entry.target {
         Target::Instance(kind, id) => {
             if let Some((json, version, updated)) = fresh.get(&(*kind, id.as_str().to_owned())) {
@@ -401,6 +398,7 @@ async fn look(
     Ok(Reply { status: "200 OK", ..Reply::default() })
 }
 
+#[expect(clippy::ptr_arg, reason = "the signature is that of Opened::map_with")]
 fn respond(read: Vec<(usize, Answer)>, replies: &Vec<Reply>) -> Answer {
     let read: HashMap<usize, Reply> =
         read.into_iter().map(|(index, answer)| (index, Reply::of_answer(answer))).collect();

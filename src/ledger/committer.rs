@@ -1,47 +1,44 @@
 //! The committer: whatever waits, one transaction, one fsync.
 //!
 //! Order of a batch, which is the design:
-//! 1. take what waits; 2. lock the head; 3. lock what is changed and test what it stands on; 4. number the
-//! entries, commit to them, seal their bodies; 5. write versions and entries; 6. recompute the tree from what
-//! the database says it holds; 7. sign; 8. move the head from exactly the old size and root; 9. commit;
+//!
+//! 1. take what waits;
+//! 2. lock the head;
+//! 3. lock what is changed, and test what it stands on;
+//! 4. number the entries, commit to them, seal their bodies;
+//! 5. write versions and entries;
+//! 6. recompute the tree from what the database says it holds;
+//! 7. sign;
+//! 8. move the head from exactly the old size and root;
+//! 9. commit;
 //! 10. wake the waiters.
 //!
 //! If we crash before 9 nothing has happened and nobody was answered; after it everything has, and whoever was
 //! not answered will find it done. A signature from 7 whose transaction fails is dropped with the batch: it
 //! never left this process.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use custodia_audit::{
     Checkpoint, Control, Edge, Event, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash,
 };
-use diesel::{
-    QueryableByName,
-    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
-};
+use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 use super::{
     counts::Counts,
-    draft::{AccessDraft, ControlDraft, Draft},
+    draft::{AccessDraft, Changes, ControlDraft, Draft},
     head::{self, EdgeError, signed},
     keys::{AuditKeyError, AuditKeys, month_of},
+    rows::{Inserted, Rows, insert_tiles},
+    stale::stale,
 };
 use crate::{
     clock::Clock,
     seal::{AuditKey, KeyError, Sealed, random_bytes},
-    store::{
-        Database,
-        statement::{SealedSql, Statement},
-        write::{self, Base, NewVersion, Place},
-    },
+    store::{Database, statement::Statement, write},
     tenant::TenantId,
 };
 
@@ -54,7 +51,7 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Changes with the position of the draft that records each, the drafts, and who waits.
 pub(super) struct Submission {
-    pub(super) changes: Vec<(NewVersion, usize)>,
+    pub(super) changes: Changes,
     pub(super) drafts: Vec<Draft>,
     pub(super) reply: oneshot::Sender<Outcome>,
 }
@@ -239,7 +236,7 @@ fn next_batch(waiting: &mut Vec<Submission>) -> Vec<Submission> {
     std::mem::replace(waiting, rest)
 }
 
-type Work = (Vec<(NewVersion, usize)>, Vec<Draft>);
+type Work = (Changes, Vec<Draft>);
 
 /// What one transaction works with.
 struct Batch<'a> {
@@ -257,14 +254,6 @@ struct Done {
     edge: Edge,
     sequence: u64,
     outcomes: Vec<Outcome>,
-}
-
-#[derive(QueryableByName)]
-struct Inserted {
-    #[diesel(sql_type = BigInt)]
-    index: i64,
-    #[diesel(sql_type = Binary)]
-    leaf: Vec<u8>,
 }
 
 impl Batch<'_> {
@@ -405,45 +394,6 @@ impl Batch<'_> {
     }
 }
 
-/// Which submissions stand on something that is no longer so. Of two that want the same record or make the
-/// same key, the first in the queue has it.
-async fn stale(connection: &mut AsyncPgConnection, work: &[Work]) -> Result<Vec<bool>, BatchError> {
-    let changes = || work.iter().flat_map(|(changes, _)| changes.iter().map(|(change, _)| change));
-    let mut places: Vec<Place> = changes().filter(|c| c.base != Base::Fresh).map(NewVersion::place).collect();
-    places.sort_unstable();
-    places.dedup();
-    let mut keys: Vec<(i32, Uuid)> =
-        changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let current =
-        if places.is_empty() { HashMap::new() } else { write::lock_current(connection, &places).await? };
-    let held = if keys.is_empty() { HashSet::new() } else { write::held_keys(connection, &keys).await? };
-    let mut taken: HashSet<Place> = HashSet::new();
-    let mut made: HashSet<(i32, Uuid)> = held;
-    let mut out = Vec::with_capacity(work.len());
-    for (changes, _) in work {
-        let stands = changes.iter().all(|(change, _)| {
-            let found = current.get(&change.place()).copied();
-            let base = match change.base {
-                Base::Fresh => true,
-                Base::Absent => found.is_none(),
-                Base::Version(version) => found == Some(version),
-            };
-            let keys_free = change.keys.iter().all(|key| !made.contains(&(change.at.tenant.0, key.id)));
-            base && keys_free && !taken.contains(&change.place())
-        });
-        if stands {
-            for (change, _) in changes {
-                taken.insert(change.place());
-                made.extend(change.keys.iter().map(|key| (change.at.tenant.0, key.id)));
-            }
-        }
-        out.push(!stands);
-    }
-    Ok(out)
-}
-
 /// Grows the tree by what the database says it now holds, not by what it was sent: a leaf that changed on the
 /// way is never signed.
 fn grow(edge: &mut Edge, mut inserted: Vec<Inserted>, end: u64) -> Result<Vec<Tile>, BatchError> {
@@ -456,71 +406,6 @@ fn grow(edge: &mut Edge, mut inserted: Vec<Inserted>, end: u64) -> Result<Vec<Ti
         tiles.extend(edge.append(leaf_hash(&row.leaf)));
     }
     if edge.size() == end { Ok(tiles) } else { Err(BatchError::Fatal) }
-}
-
-async fn insert_tiles(
-    connection: &mut AsyncPgConnection,
-    shard: i16,
-    tiles: Vec<Tile>,
-) -> Result<(), diesel::result::Error> {
-    Statement::new("INSERT INTO ledger_tile (shard, level, index, hashes) SELECT ?, * FROM unnest(?, ?, ?)")
-        .bind::<SmallInt, _>(shard)
-        .bind::<Array<SmallInt>, _>(tiles.iter().map(|t| i16::from(t.level)).collect::<Vec<_>>())
-        .bind::<Array<BigInt>, _>(tiles.iter().map(|t| signed(t.index)).collect::<Vec<_>>())
-        .bind::<Array<Binary>, _>(tiles.iter().map(Tile::to_bytes).collect::<Vec<_>>())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-/// The batch's entries, column by column.
-#[derive(Default)]
-struct Rows {
-    indexes: Vec<i64>,
-    tenants: Vec<i32>,
-    months: Vec<i32>,
-    patients: Vec<Option<Uuid>>,
-    leaves: Vec<Vec<u8>>,
-    bodies: Vec<Option<Sealed>>,
-}
-
-impl Rows {
-    fn push(
-        &mut self,
-        index: u64,
-        tenant: TenantId,
-        month: i32,
-        patient: Option<Uuid>,
-        leaf: Vec<u8>,
-        body: Option<Sealed>,
-    ) {
-        self.indexes.push(signed(index));
-        self.tenants.push(tenant.0);
-        self.months.push(month);
-        self.patients.push(patient);
-        self.leaves.push(leaf);
-        self.bodies.push(body);
-    }
-
-    async fn insert(
-        self,
-        connection: &mut AsyncPgConnection,
-        shard: i16,
-    ) -> diesel::QueryResult<Vec<Inserted>> {
-        Statement::new(
-            "INSERT INTO ledger_entry (shard, index, tenant, month, patient, leaf, body)
-             SELECT ?, * FROM unnest(?, ?, ?, ?, ?, ?) RETURNING index, leaf",
-        )
-        .bind::<SmallInt, _>(shard)
-        .bind::<Array<BigInt>, _>(self.indexes)
-        .bind::<Array<Integer>, _>(self.tenants)
-        .bind::<Array<Integer>, _>(self.months)
-        .bind::<Array<Nullable<SqlUuid>>, _>(self.patients)
-        .bind::<Array<Binary>, _>(self.leaves)
-        .bind::<Array<Nullable<SealedSql>>, _>(self.bodies)
-        .load(connection)
-        .await
-    }
 }
 
 fn signed_usize(number: usize) -> i64 {

@@ -49,6 +49,9 @@ pub struct Version {
     pub deleted: bool,
 }
 
+/// Changes, each with the position of the draft that records it.
+pub(super) type Changes = Vec<(NewVersion, usize)>;
+
 /// A permit does not cover what it came with.
 #[derive(Debug)]
 pub(super) struct Unpermitted;
@@ -108,7 +111,7 @@ pub(super) fn of_records(
     written: Vec<Written>,
     released: Vec<Released>,
     status: u16,
-) -> Result<(Vec<Draft>, Vec<(NewVersion, usize)>), Unpermitted> {
+) -> Result<(Vec<Draft>, Changes), Unpermitted> {
     let kind = if written.is_empty() { Kind::Access } else { Kind::Write };
     let mut groups = Grouped::default();
     let mut changes = Vec::with_capacity(written.len());

@@ -12,6 +12,8 @@ mod flood;
 mod head;
 mod keys;
 mod reader;
+mod rows;
+mod stale;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,10 +32,10 @@ use crate::{
     gate::Denied,
     refusal::Refusal,
     seal::{Keyring, Opened},
-    store::{Database, Store, write::NewVersion},
+    store::{Database, Store},
 };
 use committer::{Committer, Outcome, Submission};
-use draft::Draft;
+use draft::{Changes, Draft};
 use flood::Flood;
 
 /// Submissions that may wait for the committer; past it callers get the empty 503.
@@ -260,7 +262,7 @@ impl Ledger {
     }
 
     /// Hands a submission to the committer and waits; the index of its last entry.
-    async fn submit(&self, changes: Vec<(NewVersion, usize)>, drafts: Vec<Draft>) -> Result<u64, Rejected> {
+    async fn submit(&self, changes: Changes, drafts: Vec<Draft>) -> Result<u64, Rejected> {
         let (reply, outcome) = oneshot::channel();
         let submission = Submission { changes, drafts, reply };
         self.submissions.try_send(submission).map_err(|_| Rejected::Down)?;

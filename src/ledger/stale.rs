@@ -1,0 +1,51 @@
+//! What changes stand on, tested under lock.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel_async::AsyncPgConnection;
+use uuid::Uuid;
+
+use super::draft::{Changes, Draft};
+use crate::store::write::{self, Base, NewVersion, Place};
+
+/// Which submissions stand on something that is no longer so. Of two that want the same record or make the
+/// same key, the first in the queue has it.
+pub(super) async fn stale(
+    connection: &mut AsyncPgConnection,
+    work: &[(Changes, Vec<Draft>)],
+) -> diesel::QueryResult<Vec<bool>> {
+    let changes = || work.iter().flat_map(|(changes, _)| changes.iter().map(|(change, _)| change));
+    let mut places: Vec<Place> = changes().filter(|c| c.base != Base::Fresh).map(NewVersion::place).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut keys: Vec<(i32, Uuid)> =
+        changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let current =
+        if places.is_empty() { HashMap::new() } else { write::lock_current(connection, &places).await? };
+    let held = if keys.is_empty() { HashSet::new() } else { write::held_keys(connection, &keys).await? };
+    let mut taken: HashSet<Place> = HashSet::new();
+    let mut made: HashSet<(i32, Uuid)> = held;
+    let mut out = Vec::with_capacity(work.len());
+    for (changes, _) in work {
+        let stands = changes.iter().all(|(change, _)| {
+            let found = current.get(&change.place()).copied();
+            let base = match change.base {
+                Base::Fresh => true,
+                Base::Absent => found.is_none(),
+                Base::Version(version) => found == Some(version),
+            };
+            let keys_free = change.keys.iter().all(|key| !made.contains(&(change.at.tenant.0, key.id)));
+            base && keys_free && !taken.contains(&change.place())
+        });
+        if stands {
+            for (change, _) in changes {
+                taken.insert(change.place());
+                made.extend(change.keys.iter().map(|key| (change.at.tenant.0, key.id)));
+            }
+        }
+        out.push(!stands);
+    }
+    Ok(out)
+}
