@@ -180,6 +180,12 @@ impl Running {
         self.partners
     }
 
+    /// The embedded database, if the server runs one.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
     /// Replaces certificates while the server serves.
     #[must_use]
     pub const fn reloader(&self) -> &Reloader {

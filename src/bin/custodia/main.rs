@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod demo;
 mod keys;
 mod migrate;
 mod policies;
@@ -44,6 +45,8 @@ struct Arguments {
 enum Command {
     /// Serve until a signal says stop
     Serve,
+    /// Show what a server does, with synthetic patients, on this machine alone
+    Demo(demo::DemoArgs),
     /// Bring the database to this version
     Migrate,
     /// The keystore
@@ -93,8 +96,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { config, home, command } = arguments;
     let read = || -> Result<Config, ConfigError> {
         let mut read = Config::read(config.as_deref(), std::env::vars())?;
-        if let Some(home) = home {
-            read.home = home;
+        if let Some(home) = &home {
+            read.home.clone_from(home);
             read.check()?;
         }
         Ok(read)
@@ -104,6 +107,11 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             writeln!(io::stdout().lock(), "custodia {}", env!("CARGO_PKG_VERSION"))?;
         }
         Command::Policies(arguments) => return Ok(policies::run(&arguments)?),
+        // A configuration or an environment that is meant for a server of one's own is not for the demo.
+        Command::Demo(arguments) => {
+            let home = home.clone().unwrap_or_else(|| Config::default().home);
+            return demo::run(&arguments, &home);
+        }
         Command::Serve => serve::run(read()?)?,
         Command::Migrate => wait(migrate::run(&read()?))?,
         Command::Keys(keys) => wait(keys::run(&keys, &read()?))?,
