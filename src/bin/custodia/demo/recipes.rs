@@ -52,7 +52,7 @@ pub(super) fn curl(demo: &Demo, home: &Home) -> io::Result<()> {
     writeln!(out, "ask \"$PHYSICIAN\" /fhir/Patient/{CHART}")?;
     writeln!(out, "ask \"$PHYSICIAN\" '/fhir/Observation?patient={CHART}&_count=3'")?;
     writeln!(out, "DESK=$(token front-desk {})", password("front-desk"))?;
-    writeln!(out, "ask \"$DESK\" '/fhir/Observation?patient={CHART}'    # 403")?;
+    writeln!(out, "ask \"$DESK\" '/fhir/Observation?patient={CHART}'")?;
     writeln!(
         out,
         "curl -si --cacert \"$CA\" --cert {} --key {} \"$PARTNERS/fhir/Immunization?patient={CHART}&_count=3\"",
@@ -61,7 +61,7 @@ pub(super) fn curl(demo: &Demo, home: &Home) -> io::Result<()> {
     )?;
     writeln!(out, "AUDITOR=$(token auditor {})", password("auditor"))?;
     writeln!(out, "ask \"$AUDITOR\" /audit/checkpoint")?;
-    writeln!(out, "ask \"$AUDITOR\" /audit/entries/1/proof    # any number of a Custodia-Receipt")?;
+    writeln!(out, "ask \"$AUDITOR\" /audit/entries/1/proof")?;
     writeln!(out, "EXPORT=$(mktemp -u)")?;
     writeln!(out, "{program} --home {} audit export --out \"$EXPORT\"", quoted(home.folder()))?;
     writeln!(out, "{verifier} --vkey '{}' \"$EXPORT\"", demo.vkey)?;
