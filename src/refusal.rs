@@ -34,7 +34,7 @@ pub enum Refusal {
     NotAcceptable,
     /// Not `application/fhir+json`: 415.
     UnsupportedMedia,
-    /// If-Match names a version that is not the current one: 412.
+    /// If-Match names a version that is not the current one, or If-None-Match one that is: 412.
     PreconditionFailed,
     /// Others kept changing the record, or the request contradicts the state: 409.
     Conflict(&'static str),
@@ -187,7 +187,7 @@ impl Refusal {
             Self::UnsupportedMedia => (I::NotSupported, "Send the body as application/fhir+json."),
             Self::PreconditionFailed => (
                 I::Conflict,
-                "If-Match does not name the current version. Read the record again and retry with its ETag.",
+                "The record is not in the state that If-Match or If-None-Match asks for. Read it again and retry with its ETag.",
             ),
             Self::Conflict(text) => (I::Conflict, text),
             Self::TooLarge => (

@@ -63,6 +63,17 @@ impl Place {
     /// Reads a place from a method and path. HEAD goes where GET does.
     #[must_use]
     pub fn parse(method: Method, path: &str) -> Self {
+        match Self::route(method, path) {
+            Self::Unknown => {
+                let served = |other| !matches!(Self::route(other, path), Self::Unknown);
+                let known = [Method::Get, Method::Post, Method::Put, Method::Delete].into_iter().any(served);
+                if known { Self::OtherMethod } else { Self::Unknown }
+            }
+            place => place,
+        }
+    }
+
+    fn route(method: Method, path: &str) -> Self {
         let get = matches!(method, Method::Get | Method::Head);
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let kind = |name: &str| ResourceType::from_name(name);
@@ -73,7 +84,7 @@ impl Place {
             (["fhir", of], _) => kind(of).map_or(Self::Unknown, |kind| match method {
                 Method::Post => Self::Create(kind),
                 _ if get => Self::Search(kind),
-                _ => Self::OtherMethod,
+                _ => Self::Unknown,
             }),
             (["fhir", of, "_search"], Method::Post) => kind(of).map_or(Self::Unknown, Self::SearchForm),
             (["fhir", of, id], _) => match (kind(of), LogicalId::parse(id)) {
@@ -81,19 +92,17 @@ impl Place {
                     Method::Put => Self::Update(kind, id),
                     Method::Delete => Self::Delete(kind, id),
                     _ if get => Self::Read(kind, id),
-                    _ => Self::OtherMethod,
+                    _ => Self::Unknown,
                 },
                 _ => Self::Unknown,
             },
             (["fhir", of, id, "_history"], _) => match (kind(of), LogicalId::parse(id)) {
                 (Some(kind), Some(id)) if get => Self::History(kind, id),
-                (Some(_), Some(_)) => Self::OtherMethod,
                 _ => Self::Unknown,
             },
             (["fhir", of, id, "_history", version], _) => {
                 match (kind(of), LogicalId::parse(id), parse_version(version)) {
                     (Some(kind), Some(id), Some(version)) if get => Self::Version(kind, id, version),
-                    (Some(_), Some(_), Some(_)) => Self::OtherMethod,
                     _ => Self::Unknown,
                 }
             }
@@ -105,7 +114,6 @@ impl Place {
                 index.parse().map_or(Self::Unknown, Self::Proof)
             }
             (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
-            (["fhir" | "auth" | "audit", ..], _) => Self::OtherMethod,
             _ => Self::Unknown,
         }
     }
@@ -273,5 +281,6 @@ mod tests {
         }
         assert!(matches!(Place::parse(Method::Patch, "/fhir/Patient/1"), Place::OtherMethod));
         assert!(matches!(Place::parse(Method::Get, "/auth/token"), Place::OtherMethod));
+        assert!(matches!(Place::parse(Method::Get, "/fhir/Patient/1/$everything"), Place::Unknown));
     }
 }

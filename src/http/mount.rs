@@ -112,7 +112,10 @@ struct Exit(Arc<App>);
 impl rocket::catcher::Handler for Exit {
     async fn handle<'r>(&self, status: Status, request: &'r Request<'_>) -> rocket::catcher::Result<'r> {
         let mut incoming = Incoming::read(request, None).await;
-        incoming.place = Place::Nowhere(status.code);
+        // A path of ours under another method is told so; whatever else no route took stays nowhere.
+        if !(status == Status::NotFound && matches!(incoming.place, Place::OtherMethod)) {
+            incoming.place = Place::Nowhere(status.code);
+        }
         match serve::serve(Arc::clone(&self.0), incoming).await {
             Ok(audited) => Ok(respond(request, audited, true)),
             Err(_) => {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, create,
+    ATTEMPTS_MAX, Ask, Conditions, Failure, create,
     desk::{Desk, Draft, Ready},
     forbidden, malformed,
     open::open_permitted,
@@ -13,6 +13,7 @@ use crate::{
     answer::Answer,
     app::App,
     fhir::{
+        bundle::NoneMatch,
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
     },
@@ -105,7 +106,19 @@ pub(super) async fn prepare(
     if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(at.version)) {
         return Err(Refusal::PreconditionFailed.into());
     }
+    if !at.deleted && is_excluded(&ask.conditions, at.version) {
+        return Err(Refusal::PreconditionFailed.into());
+    }
     let draft = Draft { kind, id, resource, act: Act::Update, base: Base::Version(at.version) };
     let status = if at.deleted { 201 } else { 200 };
     Ok((desk.prepare(draft).await?, status))
+}
+
+/// Whether If-None-Match forbids to write over this version: `*` writes over none (RFC 9110 §13.1.2).
+fn is_excluded(conditions: &Conditions, version: i32) -> bool {
+    match &conditions.if_none_match {
+        None => false,
+        Some(NoneMatch::Any) => true,
+        Some(NoneMatch::Version(excluded)) => i32::try_from(*excluded) == Ok(version),
+    }
 }
