@@ -20,15 +20,15 @@ use crate::{
     refusal::Refusal,
 };
 
+/// How much of a search form is looked at for the log, which keeps less.
+const FORM_BYTES_KEPT: usize = 8_192;
+
 /// Serves a request to its recorded end.
 ///
 /// # Errors
 /// [`Down`] when nothing could be recorded: the empty 503.
 pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>, Down> {
-    let query = match &incoming.query {
-        Some(query) => format!("{}?{query}", incoming.line),
-        None => incoming.line.clone(),
-    };
+    let query = asked(&incoming);
     let mut access = Access {
         request: app.clock.ordered_id(),
         caller: None,
@@ -39,6 +39,26 @@ pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>,
     };
     let result = run(&app, &mut access, incoming).await;
     finish(&app, &access, result).await
+}
+
+/// What was asked for, in the words of the log: a search by POST has its parameters in the body.
+fn asked(incoming: &Incoming) -> String {
+    let mut text = incoming.line.clone();
+    let mut separator = '?';
+    let mut add = |parameters: &str| {
+        if !parameters.is_empty() {
+            text.push(separator);
+            text.push_str(parameters);
+            separator = '&';
+        }
+    };
+    add(incoming.query.as_deref().unwrap_or_default());
+    if matches!(incoming.place, Place::SearchForm(_)) {
+        // The log keeps no more than its bound; the rest need not be read.
+        let kept = incoming.body.get(..FORM_BYTES_KEPT).unwrap_or(&incoming.body);
+        add(&String::from_utf8_lossy(kept));
+    }
+    text
 }
 
 async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<Audited<Answer>, Failure> {

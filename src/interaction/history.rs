@@ -46,6 +46,7 @@ pub async fn run(
     let next = rows.get(usize::try_from(page.count).unwrap_or(usize::MAX)).map(|row| row.at.version);
     let mut released = Vec::new();
     let mut versions = Vec::new();
+    let mut unseen = (Why::Absent, None);
     for row in rows.into_iter().take(usize::try_from(page.count).unwrap_or(usize::MAX)) {
         let at = row.at;
         match open_permitted(app, &ask.caller, &view, Act::History, row).await {
@@ -54,12 +55,13 @@ pub async fn run(
                 versions.push(record.opened.map_with(&at, |plain, at| (plain, *at)));
             }
             // A version the caller may not see (it was about another patient then) is left out like an absent one.
-            Err(Failure::Refused(Refusal::NotFound(_), _)) => {}
+            Err(Failure::Refused(Refusal::NotFound(why), denied)) => unseen = (why, denied),
             Err(other) => return Err(other),
         }
     }
     if released.is_empty() {
-        return Err(Refusal::NotFound(Why::Absent).into());
+        let (why, denied) = unseen;
+        return Err(Failure::Refused(Refusal::NotFound(why), denied));
     }
     let links = Links::of(app, kind, id, &page, next);
     let answer = Opened::gather(versions).map_with(&links, render);

@@ -4,13 +4,13 @@ use custodia_audit::Kind;
 
 use super::{
     ATTEMPTS_MAX, Failure,
-    recognise::{Found, account},
+    recognise::{Found, account, bearer},
 };
 use crate::{
     answer::Answer,
     app::App,
     identity::{
-        Grant, LookupName, Purpose, Scopes, Terms, assertion,
+        Grant, LookupName, Minted, Purpose, Scopes, Terms, assertion,
         grant::{ClientCredentials, PasswordGrant},
         smart,
     },
@@ -28,15 +28,18 @@ const INVALID_CLIENT: Refusal = Refusal::OAuth(OAuthError {
 /// # Errors
 /// [`Failure`] as every interaction.
 pub async fn run(app: &App, access: &Access, body: &[u8]) -> Result<Audited<Answer>, Failure> {
-    let (answer, kind) = match Grant::parse(body).map_err(Refusal::OAuth)? {
+    let (minted, kind) = match Grant::parse(body).map_err(Refusal::OAuth)? {
         Grant::ClientCredentials(grant) => (client(app, &grant).await?, Kind::Token),
         Grant::Password(grant) => (user(app, grant).await?, Kind::Login),
     };
-    Ok(app.ledger.state(access, kind, answer).await?)
+    // The entry names whoever the token speaks for, and the token: later accesses lead back to it.
+    let caller = Some(bearer(app, &minted.token, None)?);
+    let access = Access { caller, ..access.clone() };
+    Ok(app.ledger.state(&access, kind, smart::token_answer(&minted)).await?)
 }
 
 /// A program with a signed assertion, each good once (RFC 7523 §3).
-async fn client(app: &App, grant: &ClientCredentials) -> Result<Answer, Failure> {
+async fn client(app: &App, grant: &ClientCredentials) -> Result<Minted, Failure> {
     let claimed = assertion::claimed_client(&grant.client_assertion).map_err(Refusal::from)?;
     if grant.client_id.as_ref().is_some_and(|named| *named != claimed) {
         return Err(INVALID_CLIENT.into());
@@ -54,7 +57,7 @@ async fn client(app: &App, grant: &ClientCredentials) -> Result<Answer, Failure>
 
 /// A person with a password. A guess counts even when others guess at the same time: the account is stored
 /// under its version, and looked at again when it changed.
-async fn user(app: &App, grant: PasswordGrant) -> Result<Answer, Failure> {
+async fn user(app: &App, grant: PasswordGrant) -> Result<Minted, Failure> {
     let name = LookupName::user(&grant.username);
     for _ in 0..ATTEMPTS_MAX {
         let mut found = account(app, &name).await?;
@@ -94,7 +97,7 @@ fn mint(
     client: &str,
     scopes: Option<&Scopes>,
     purpose: Option<Purpose>,
-) -> Result<Answer, Failure> {
+) -> Result<Minted, Failure> {
     let terms = Terms {
         client,
         scopes,
@@ -103,6 +106,5 @@ fn mint(
         binding: None,
         lifetime: app.doorman.lifetime,
     };
-    let minted = app.doorman.issuer.mint(&found.account, &terms, &app.clock).map_err(Refusal::from)?;
-    Ok(smart::token_answer(&minted))
+    Ok(app.doorman.issuer.mint(&found.account, &terms, &app.clock).map_err(Refusal::from)?)
 }
