@@ -1,0 +1,7 @@
+//! FHIR R4: every interaction, with what it refuses beside it.
+
+mod bundles;
+mod concurrency;
+mod examples;
+mod instances;
+mod searches;

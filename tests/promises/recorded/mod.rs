@@ -1,0 +1,7 @@
+//! Recorded: nothing leaves before its entry stands in the log, and the log can be checked without us.
+
+mod content;
+mod down;
+mod export;
+mod flood;
+mod receipts;

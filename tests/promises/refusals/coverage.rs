@@ -1,0 +1,154 @@
+//! Every mounted route: an anonymous, a denied and an allowed case, and the entries each leaves.
+
+use custodia::http::mount::ROUTES;
+use custodia_support::{
+    client::{Client, FORM},
+    people::{PASSWORD, Person},
+};
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::clinic::{Clinic, bundle, observation};
+
+/// What is tried at a route. `None` stands where a route is open to everybody, and nobody is denied.
+struct Row {
+    method: &'static str,
+    route: &'static str,
+    /// What the allowed caller asks for, and the anonymous one.
+    path: &'static str,
+    body: Body,
+    anonymous: u16,
+    denied: Option<(Person, &'static str, u16)>,
+    allowed: (Person, u16),
+}
+
+enum Body {
+    None,
+    Fhir(fn() -> Value),
+    Form(fn() -> String),
+}
+
+const fn row(method: &'static str, route: &'static str, path: &'static str) -> Row {
+    let denied = Some((Person::Stranger, path, 404));
+    Row { method, route, path, body: Body::None, anonymous: 401, denied, allowed: (Person::Physician, 200) }
+}
+
+const fn open(method: &'static str, route: &'static str) -> Row {
+    Row { anonymous: 200, denied: None, ..row(method, route, route) }
+}
+
+const fn log(route: &'static str, path: &'static str) -> Row {
+    let denied = Some((Person::Physician, path, 403));
+    Row { denied, allowed: (Person::Auditor, 200), ..row("GET", route, path) }
+}
+
+fn new_observation() -> Value {
+    observation("covered", "ann", "x")
+}
+
+fn sign_in() -> String {
+    format!("grant_type=password&username=grey&password={}", PASSWORD.replace(' ', "+"))
+}
+
+/// The table. A route without a row here fails the test, and a row without a route too.
+fn rows() -> Vec<Row> {
+    let desk = |path, status| Some((Person::FrontDesk, path, status));
+    vec![
+        open("GET", "/fhir/metadata"),
+        open("HEAD", "/fhir/metadata"),
+        open("GET", "/fhir/.well-known/smart-configuration"),
+        open("GET", "/auth/jwks"),
+        Row {
+            body: Body::Form(sign_in),
+            anonymous: 200,
+            denied: None,
+            ..row("POST", "/auth/token", "/auth/token")
+        },
+        Row {
+            body: Body::Fhir(|| bundle("transaction", &[("POST", "Observation", Some(new_observation()))])),
+            denied: desk("/fhir", 403),
+            ..row("POST", "/fhir", "/fhir")
+        },
+        Row {
+            denied: desk("/fhir/Observation?patient=ann", 403),
+            ..row("GET", "/fhir/<kind>", "/fhir/Observation?patient=ann")
+        },
+        Row { denied: desk("/fhir/Observation", 403), ..row("HEAD", "/fhir/<kind>", "/fhir/Observation") },
+        Row {
+            body: Body::Fhir(new_observation),
+            denied: Some((Person::Stranger, "/fhir/Observation", 403)),
+            allowed: (Person::Physician, 201),
+            ..row("POST", "/fhir/<kind>", "/fhir/Observation")
+        },
+        Row {
+            body: Body::Form(|| "patient=ann".to_owned()),
+            denied: desk("/fhir/Observation/_search", 403),
+            ..row("POST", "/fhir/<kind>/_search", "/fhir/Observation/_search")
+        },
+        row("GET", "/fhir/<kind>/<id>", "/fhir/Observation/pulse"),
+        row("HEAD", "/fhir/<kind>/<id>", "/fhir/Observation/pulse"),
+        row("GET", "/fhir/<kind>/<id>/_history", "/fhir/Observation/pulse/_history"),
+        row("HEAD", "/fhir/<kind>/<id>/_history", "/fhir/Observation/pulse/_history"),
+        row("GET", "/fhir/<kind>/<id>/_history/<version>", "/fhir/Observation/pulse/_history/1"),
+        row("HEAD", "/fhir/<kind>/<id>/_history/<version>", "/fhir/Observation/pulse/_history/1"),
+        Row {
+            body: Body::Fhir(new_observation),
+            denied: Some((Person::Stranger, "/fhir/Observation/covered", 403)),
+            allowed: (Person::Physician, 201),
+            ..row("PUT", "/fhir/<kind>/<id>", "/fhir/Observation/covered")
+        },
+        Row {
+            allowed: (Person::Physician, 204),
+            ..row("DELETE", "/fhir/<kind>/<id>", "/fhir/Observation/pulse")
+        },
+        log("/audit/checkpoint", "/audit/checkpoint"),
+        log("/audit/entries/<index>", "/audit/entries/0"),
+        log("/audit/entries/<index>/proof", "/audit/entries/0/proof"),
+        log("/audit/tile/<path..>", "/audit/tile/entries/000.p/1"),
+    ]
+}
+
+async fn ask(client: &Client, row: &Row, path: &str) -> custodia_support::client::Reply {
+    let method = Method::from_bytes(row.method.as_bytes()).unwrap();
+    match &row.body {
+        Body::None => client.send(method, path, &[], "").await,
+        Body::Fhir(resource) => client.send(method, path, &[], resource().to_string()).await,
+        Body::Form(form) => client.send(method, path, &[("content-type", FORM)], form()).await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_is_tried_by_an_anonymous_a_denied_and_an_allowed_caller() {
+    let rows = rows();
+    let covered: Vec<(&str, &str)> = rows.iter().map(|row| (row.method, row.route)).collect();
+    for (method, route) in ROUTES {
+        assert!(covered.contains(&(method.as_str(), route)), "{method} {route} has no row in this table");
+    }
+    assert_eq!(covered.len(), ROUTES.len(), "a row of this table has no route");
+
+    let clinic = Clinic::open().await;
+    let mut people = std::collections::HashMap::new();
+    for person in [Person::Physician, Person::Stranger, Person::FrontDesk, Person::Auditor] {
+        people.insert(person, clinic.person(person).await);
+    }
+    let anybody = clinic.server.anybody();
+    for row in &rows {
+        let mut tries = vec![("anonymous", &anybody, row.path, row.anonymous)];
+        if let Some((person, path, status)) = row.denied {
+            tries.push(("denied", &people[&person], path, status));
+        }
+        tries.push(("allowed", &people[&row.allowed.0], row.path, row.allowed.1));
+        for (who, client, path, status) in tries {
+            let before = clinic.server.size().await;
+            let reply = ask(client, row, path).await;
+            assert_eq!(reply.status, status, "{who}: {} {path}: {}", row.method, reply.text());
+            assert_eq!(
+                clinic.server.size().await,
+                before + 1,
+                "{who}: {} {path} leaves one entry",
+                row.method
+            );
+            assert_eq!(reply.receipt(), Some(before), "{who}: {} {path}", row.method);
+        }
+    }
+}
