@@ -14,3 +14,4 @@ mod fhir;
 mod permitted;
 mod recorded;
 mod refusals;
+mod sealed;
