@@ -142,14 +142,14 @@ impl Fairing for Measuring {
         };
         let status = response.status().code;
         self.0.count(interaction, door, status, took);
-        tracing::info!(
-            event = "request",
-            method = request.method().as_str(),
-            interaction,
-            status,
-            door = door.name(),
-            millis = took.as_secs_f64() * 1_000.0
-        );
+        let (method, millis) = (request.method().as_str(), took.as_secs_f64() * 1_000.0);
+        let door = door.name();
+        // The ledger keeps every request; here the failures are of interest, and the rest to who asks for it.
+        if status >= 500 {
+            tracing::warn!(event = "request", method, interaction, status, door, millis);
+        } else {
+            tracing::debug!(event = "request", method, interaction, status, door, millis);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Every route, and the one way through: identity, interaction, ledger, wire.
 //!
 //! The only place that makes routes (`.clippy.toml` bans `Route::new` elsewhere, `tests/tidy.rs` the macros). A
-//! handler returns [`Audited`](crate::ledger::Audited) or nothing; whatever is not stamped leaves empty. Handlers
-//! run in tasks of their own, so a client that hangs up does not cancel a commit.
+//! handler returns [`Audited`](crate::ledger::Audited) or nothing; whatever is not stamped leaves empty. The edge runs
+//! each request in a task of its own, so a client that hangs up does not cancel a commit.
 
 use std::sync::Arc;
 
@@ -88,12 +88,9 @@ impl Handler for Door {
 
 async fn answer<'r>(app: &Arc<App>, request: &'r Request<'_>, incoming: Incoming) -> Outcome<'r> {
     let wants_body = request.method() != Method::Head;
-    let task = tokio::spawn(serve::serve(Arc::clone(app), incoming));
-    let audited = match task.await {
-        Ok(audited) => audited,
-        // It panicked: nothing it did has been answered, and the catcher records that.
-        Err(_) => return Outcome::Error(Status::InternalServerError),
-    };
+    // The dispatcher gave this request a task of its own, and Rocket turns a panic in here into its catcher's 500,
+    // which is recorded. Boxed, so that what Rocket moves about is small.
+    let audited = Box::pin(serve::serve(Arc::clone(app), incoming)).await;
     match audited {
         Ok(audited) => Outcome::Success(respond(request, audited, wants_body)),
         Err(_) => {

@@ -94,10 +94,10 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
 
 async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
     match incoming.place {
-        Place::Metadata => metadata::run(app, access).await,
+        Place::Metadata => Box::pin(metadata::run(app, access)).await,
         Place::SmartConfiguration => metadata::smart_configuration(app, access).await,
         Place::Jwks => metadata::jwks(app, access).await,
-        Place::Token => token::run(app, access, &incoming.body).await,
+        Place::Token => Box::pin(token::run(app, access, &incoming.body)).await,
         _ => Err(Refusal::NoRoute.into()),
     }
 }
@@ -105,16 +105,19 @@ async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audite
 async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
     let query = incoming.query.as_deref();
     let body = &incoming.body;
+    // The large ones are boxed: a read then moves a small future from task to task.
     match incoming.place {
-        Place::Bundle => bundle::run(app, ask, body).await,
-        Place::Search(kind) => search::run(app, ask, kind, query, None).await,
-        Place::SearchForm(kind) => search::run(app, ask, kind, query, Some(body)).await,
-        Place::Create(kind) => create::run(app, ask, kind, body).await,
+        Place::Bundle => Box::pin(bundle::run(app, ask, body)).await,
+        Place::Search(kind) => Box::pin(search::run(app, ask, kind, query, None)).await,
+        Place::SearchForm(kind) => Box::pin(search::run(app, ask, kind, query, Some(body))).await,
+        Place::Create(kind) => Box::pin(create::run(app, ask, kind, body)).await,
         Place::Read(kind, id) => read::run(app, ask, kind, &id).await,
-        Place::Update(kind, id) => update::run(app, ask, kind, &id, body).await,
-        Place::Delete(kind, id) => delete::run(app, ask, kind, &id).await,
-        Place::History(kind, id) => history::run(app, ask, kind, &id, query.unwrap_or_default()).await,
-        Place::Version(kind, id, version) => read::version(app, ask, kind, &id, version).await,
+        Place::Update(kind, id) => Box::pin(update::run(app, ask, kind, &id, body)).await,
+        Place::Delete(kind, id) => Box::pin(delete::run(app, ask, kind, &id)).await,
+        Place::History(kind, id) => {
+            Box::pin(history::run(app, ask, kind, &id, query.unwrap_or_default())).await
+        }
+        Place::Version(kind, id, version) => Box::pin(read::version(app, ask, kind, &id, version)).await,
         Place::Checkpoint => audit::checkpoint(app, ask).await,
         Place::Entry(index) => audit::entry(app, ask, index).await,
         Place::Proof(index) => audit::proof(app, ask, index).await,

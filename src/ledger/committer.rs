@@ -21,7 +21,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use custodia_audit::{
-    Checkpoint, Control, Edge, Event, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash,
+    Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash,
 };
 use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
@@ -99,8 +99,8 @@ pub(super) struct Committer {
     keys: AuditKeys,
     clock: Clock,
     connection: Option<AsyncPgConnection>,
-    /// The tree at the size this process last saw.
-    edge: Option<Edge>,
+    /// The tree at the size this process last saw, and its root.
+    edge: Option<(Edge, Hash)>,
     /// Sequence number of this node's next access entry.
     sequence: u64,
     /// Time of this node's last entry: time never runs back in the log.
@@ -168,7 +168,7 @@ impl Committer {
             Ok(outcomes) => {
                 let written = outcomes.iter().zip(drafts).filter(|(outcome, _)| **outcome != Outcome::Stale);
                 let entries = written.map(|(_, drafts)| drafts).sum();
-                self.counts.committed(count, entries, self.edge.as_ref().map_or(0, Edge::size));
+                self.counts.committed(count, entries, self.edge.as_ref().map_or(0, |(edge, _)| edge.size()));
                 outcomes
             }
             Err(error) => {
@@ -251,7 +251,7 @@ struct Batch<'a> {
 }
 
 struct Done {
-    edge: Edge,
+    edge: (Edge, Hash),
     sequence: u64,
     outcomes: Vec<Outcome>,
 }
@@ -260,12 +260,12 @@ impl Batch<'_> {
     async fn run(
         &self,
         connection: &mut AsyncPgConnection,
-        edge: Option<Edge>,
+        edge: Option<(Edge, Hash)>,
         work: Vec<Work>,
     ) -> Result<Done, BatchError> {
         let head = head::lock(connection, self.shard).await?;
         let mut edge = match edge {
-            Some(edge) if signed(edge.size()) == head.size && edge.root().0.as_slice() == head.root => edge,
+            Some((edge, root)) if signed(edge.size()) == head.size && root.0.as_slice() == head.root => edge,
             // Another server moved the head, or this one has just started or failed.
             _ => head::load_edge(connection, self.shard, &head).await?,
         };
@@ -290,15 +290,16 @@ impl Batch<'_> {
             outcomes.push(Outcome::Committed(index.saturating_sub(1)));
         }
         if rows.indexes.is_empty() {
-            return Ok(Done { edge, sequence, outcomes });
+            let root = edge.root();
+            return Ok(Done { edge: (edge, root), sequence, outcomes });
         }
         if !versions.is_empty() {
             write::write(connection, versions, self.now).await?;
         }
         let inserted = rows.insert(connection, self.shard).await?;
         let tiles = grow(&mut edge, inserted, index)?;
-        self.advance(connection, &head, &edge, tiles).await?;
-        Ok(Done { edge, sequence, outcomes })
+        let root = self.advance(connection, &head, &edge, tiles).await?;
+        Ok(Done { edge: (edge, root), sequence, outcomes })
     }
 
     /// Gives a draft its index: encodes, commits and seals.
@@ -370,7 +371,7 @@ impl Batch<'_> {
         head: &head::Head,
         edge: &Edge,
         tiles: Vec<Tile>,
-    ) -> Result<(), BatchError> {
+    ) -> Result<Hash, BatchError> {
         if !tiles.is_empty() {
             insert_tiles(connection, self.shard, tiles).await?;
         }
@@ -390,7 +391,7 @@ impl Batch<'_> {
         .bind::<Binary, _>(head.root.clone())
         .execute(connection)
         .await?;
-        if moved == 1 { Ok(()) } else { Err(BatchError::Fatal) }
+        if moved == 1 { Ok(root) } else { Err(BatchError::Fatal) }
     }
 }
 

@@ -27,6 +27,10 @@ use custodia::{
     store::cluster::Progress,
 };
 
+/// The system's allocator makes the two worker threads wait for each other on every request (decision 0005).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A healthcare records server: sealed, permitted, recorded.
 #[derive(Parser)]
 #[command(name = "custodia", version, propagate_version = true)]

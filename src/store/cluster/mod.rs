@@ -126,7 +126,7 @@ impl ClusterConfig {
             fetch: Fetch::Allowed,
             durability: Durability::Full,
             shared_buffers_mib: 256,
-            connections_max: 50,
+            connections_max: 200,
             ready_within: Duration::from_secs(300),
         }
     }
