@@ -4,4 +4,5 @@ mod content;
 mod down;
 mod export;
 mod flood;
+mod forged;
 mod receipts;
