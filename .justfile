@@ -29,6 +29,11 @@ bench *args:
 fuzz-long cases="100000":
     PROPTEST_CASES={{ cases }} cargo test --release
 
+# kill -9 under load, the long form: the server a hundred times, then PostgreSQL a hundred times.
+chaos-long kills="100":
+    cargo build --release -p custodia -p custodia-audit -p custodia-load
+    target/release/custodia-load chaos --server target/release/custodia --kills {{ kills }} --clients 32
+
 # The demo's home from nothing: stop the demo first. Its patients are synthetic, its keys go with it.
 db-redo:
     rm -rf .custodia
