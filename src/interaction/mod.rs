@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// How often a write is tried again when what it stood on changed under it.
-pub const ATTEMPTS_MAX: usize = 8;
+pub const ATTEMPTS_MAX: usize = 32;
 
 /// A request whose caller is known.
 #[derive(Clone)]

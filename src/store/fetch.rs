@@ -1,7 +1,7 @@
 //! Single records, fetched many at a time.
 //!
 //! Whatever waits is asked for in one prepared query (up to [`BATCH_MAX`] keys): under load a fetch costs a
-//! fraction of a round trip; alone it waits for nobody. A lane is one connection; there are [`LANES`].
+//! fraction of a round trip; alone it waits for nobody. A lane is one connection.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,8 +23,11 @@ use crate::{fhir::kinds::ResourceType, tenant::TenantId};
 
 /// The most keys one query asks for.
 pub const BATCH_MAX: usize = 256;
-/// Connections that fetch.
-pub const LANES: usize = 2;
+/// Connections that fetch. One looks up some hundred thousand keys a second; more lanes make smaller batches, and
+/// most of a small batch's cost is the query's own.
+pub const LANES: usize = 1;
+/// How often a lane lets other tasks run before it asks.
+const CROWD_TURNS: usize = 2;
 /// Requests that may wait in a lane; past it the caller is told that the database is away.
 pub const WAITING_MAX: usize = 4_096;
 /// How long a fetch may take, waiting included.
@@ -152,6 +155,16 @@ async fn run(database: Database, mut receiver: mpsc::Receiver<Ask>) {
     let mut connection: Option<AsyncPgConnection> = None;
     let mut asks = Vec::with_capacity(BATCH_MAX);
     while receiver.recv_many(&mut asks, BATCH_MAX).await > 0 {
+        // Requests wake in crowds, when a commit has answered the ones before them: let the others of the crowd
+        // come up before asking.
+        for _ in 0..CROWD_TURNS {
+            tokio::task::yield_now().await;
+        }
+        while asks.len() < BATCH_MAX
+            && let Ok(ask) = receiver.try_recv()
+        {
+            asks.push(ask);
+        }
         if connection.is_none() {
             connection = connect(&database).await;
         }
