@@ -1,12 +1,10 @@
 //! Single records, fetched many at a time.
 //!
 //! Whatever waits is asked for in one prepared query (up to [`BATCH_MAX`] keys): under load a fetch costs a
-//! fraction of a round trip; alone it waits for nobody. A lane is one connection.
+//! fraction of a round trip; alone it waits for nobody. There is one lane, which is one connection: it looks up some
+//! hundred thousand keys a second, and more lanes would only make smaller batches, whose cost is the query's own.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
@@ -23,12 +21,9 @@ use crate::{fhir::kinds::ResourceType, tenant::TenantId};
 
 /// The most keys one query asks for.
 pub const BATCH_MAX: usize = 256;
-/// Connections that fetch. One looks up some hundred thousand keys a second; more lanes make smaller batches, and
-/// most of a small batch's cost is the query's own.
-pub const LANES: usize = 1;
-/// How often a lane lets other tasks run before it asks.
+/// How often the lane lets other tasks run before it asks.
 const CROWD_TURNS: usize = 2;
-/// Requests that may wait in a lane; past it the caller is told that the database is away.
+/// Requests that may wait; past it the caller is told that the database is away.
 pub const WAITING_MAX: usize = 4_096;
 /// How long a fetch may take, waiting included.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,11 +54,8 @@ LEFT JOIN LATERAL (
     WHERE d.tenant = k.tenant AND d.id = k.patient AND d.under = '00000000-0000-0000-0000-000000000000'
     ORDER BY d.version DESC LIMIT 1) d ON true";
 
-/// The lanes.
-pub struct Fetcher {
-    lanes: Vec<mpsc::Sender<Ask>>,
-    next: AtomicUsize,
-}
+/// The way into the lane.
+pub struct Fetcher(mpsc::Sender<Ask>);
 
 enum Ask {
     Record {
@@ -86,17 +78,12 @@ enum Ask {
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 impl Fetcher {
-    /// Starts the lanes; each connects when it is first asked, and again after it lost its connection.
+    /// Starts the lane; it connects when it is first asked, and again after it lost its connection.
     #[must_use]
     pub fn start(database: &Database) -> Self {
-        let lanes = (0..LANES)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel(WAITING_MAX);
-                tokio::spawn(run(database.clone(), receiver));
-                sender
-            })
-            .collect();
-        Self { lanes, next: AtomicUsize::new(0) }
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(run(database.clone(), receiver));
+        Self(sender)
     }
 
     /// The current version of a record with how `actor` stands to its owner; `None` when there is none.
@@ -135,9 +122,7 @@ impl Fetcher {
         ask: Ask,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let lane = self.next.fetch_add(1, Ordering::Relaxed) % LANES;
-        let sender = self.lanes.get(lane).ok_or_else(|| away("no lane"))?;
-        sender.try_send(ask).map_err(|_| away("too many requests wait for the database"))?;
+        self.0.try_send(ask).map_err(|_| away("too many requests wait for the database"))?;
         match tokio::time::timeout(FETCH_TIMEOUT, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(away("the lane lost its connection")),
@@ -150,7 +135,7 @@ fn away(why: &'static str) -> StoreError {
     StoreError::Away(why.into())
 }
 
-/// One lane: takes what waits, asks, answers. A failed query answers everybody in it and drops the connection.
+/// The lane: takes what waits, asks, answers. A failed query answers everybody in it and drops the connection.
 async fn run(database: Database, mut receiver: mpsc::Receiver<Ask>) {
     let mut connection: Option<AsyncPgConnection> = None;
     let mut asks = Vec::with_capacity(BATCH_MAX);
