@@ -81,7 +81,6 @@ pub(super) fn head(
     Head { version, updated, location: Some(location) }
 }
 
-/// Only to name the default in one place.
 impl Return {
     /// Reads a `Prefer` header (FHIR R4 http.html#ops); anything unknown is the default.
     #[must_use]

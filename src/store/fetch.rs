@@ -1,8 +1,8 @@
 //! Single records, fetched many at a time.
 //!
 //! Whatever waits is asked for in one prepared query (up to [`BATCH_MAX`] keys): under load a fetch costs a
-//! fraction of a round trip; alone it waits for nobody. There is one lane, which is one connection: it looks up some
-//! hundred thousand keys a second, and more lanes would only make smaller batches, whose cost is the query's own.
+//! fraction of a round trip; alone it waits for nobody. There is one lane, which is one connection, so that what waits
+//! comes together; whether two would serve more reads is open (`compliance/measurements.md`).
 
 use std::time::Duration;
 
