@@ -9,6 +9,8 @@ pub mod tenant;
 
 pub mod fhir;
 
+pub mod events;
+
 pub mod answer;
 pub mod refusal;
 

@@ -6,11 +6,12 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 17] = [
+const FLOORS: [&str; 18] = [
     "clock",
     "tenant",
     "config",
     "fhir",
+    "events",
     "answer",
     "refusal",
     "seal",
