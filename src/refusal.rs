@@ -184,7 +184,10 @@ impl Refusal {
             Self::NotAcceptable => {
                 (I::NotSupported, "Only application/fhir+json is served. Send Accept: application/fhir+json.")
             }
-            Self::UnsupportedMedia => (I::NotSupported, "Send the body as application/fhir+json."),
+            Self::UnsupportedMedia => (
+                I::NotSupported,
+                "Send the body as application/fhir+json; a patch as that or as application/json-patch+json.",
+            ),
             Self::PreconditionFailed => (
                 I::Conflict,
                 "The record is not in the state that If-Match or If-None-Match asks for. Read it again and retry with its ETag.",

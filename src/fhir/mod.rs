@@ -14,6 +14,7 @@ pub mod json;
 pub mod kinds;
 pub mod meta;
 pub mod outcome;
+pub mod patch;
 pub mod primitive;
 pub mod reference;
 pub mod relation;

@@ -33,6 +33,8 @@ pub enum Place {
     Read(ResourceType, LogicalId),
     /// `PUT /fhir/Type/id`
     Update(ResourceType, LogicalId),
+    /// `PATCH /fhir/Type/id`
+    Patch(ResourceType, LogicalId),
     /// `DELETE /fhir/Type/id`
     Delete(ResourceType, LogicalId),
     /// `GET /fhir/Type/id/_history`
@@ -66,7 +68,8 @@ impl Place {
         match Self::route(method, path) {
             Self::Unknown => {
                 let served = |other| !matches!(Self::route(other, path), Self::Unknown);
-                let known = [Method::Get, Method::Post, Method::Put, Method::Delete].into_iter().any(served);
+                let methods = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
+                let known = methods.into_iter().any(served);
                 if known { Self::OtherMethod } else { Self::Unknown }
             }
             place => place,
@@ -90,6 +93,7 @@ impl Place {
             (["fhir", of, id], _) => match (kind(of), LogicalId::parse(id)) {
                 (Some(kind), Some(id)) => match method {
                     Method::Put => Self::Update(kind, id),
+                    Method::Patch => Self::Patch(kind, id),
                     Method::Delete => Self::Delete(kind, id),
                     _ if get => Self::Read(kind, id),
                     _ => Self::Unknown,
@@ -129,6 +133,7 @@ impl Place {
             Self::Create(_) => "create",
             Self::Read(..) => "read",
             Self::Update(..) => "update",
+            Self::Patch(..) => "patch",
             Self::Delete(..) => "delete",
             Self::History(..) => "history-instance",
             Self::Version(..) => "vread",
@@ -147,6 +152,7 @@ impl Place {
     pub const fn body(&self) -> Option<&'static str> {
         match self {
             Self::Bundle | Self::Create(_) | Self::Update(..) => Some("fhir"),
+            Self::Patch(..) => Some("patch"),
             Self::SearchForm(_) | Self::Token => Some("form"),
             _ => None,
         }
@@ -272,14 +278,15 @@ mod tests {
             (Method::Get, "/fhir/Nonsense/1", "none"),
             (Method::Get, "/fhir/Patient/a_b", "none"),
             (Method::Get, "/fhir/Patient/1/_history/0", "none"),
-            (Method::Patch, "/fhir/Patient/1", "none"),
+            (Method::Patch, "/fhir/Patient/1", "patch"),
+            (Method::Patch, "/fhir/Patient/1/_history", "none"),
             (Method::Get, "/audit/entries/-1", "none"),
             (Method::Get, "/", "none"),
         ];
         for (method, path, interaction) in cases {
             assert_eq!(Place::parse(method, path).interaction(), interaction, "{method} {path}");
         }
-        assert!(matches!(Place::parse(Method::Patch, "/fhir/Patient/1"), Place::OtherMethod));
+        assert!(matches!(Place::parse(Method::Patch, "/fhir/Patient/1/_history"), Place::OtherMethod));
         assert!(matches!(Place::parse(Method::Get, "/auth/token"), Place::OtherMethod));
         assert!(matches!(Place::parse(Method::Get, "/fhir/Patient/1/$everything"), Place::Unknown));
     }

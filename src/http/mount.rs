@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 22] = [
+pub const ROUTES: [(Method, &str); 23] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -34,6 +34,7 @@ pub const ROUTES: [(Method, &str); 22] = [
     (Method::Post, "/fhir/<kind>/_search"),
     (Method::Get, "/fhir/<kind>/<id>"),
     (Method::Put, "/fhir/<kind>/<id>"),
+    (Method::Patch, "/fhir/<kind>/<id>"),
     (Method::Delete, "/fhir/<kind>/<id>"),
     (Method::Get, "/fhir/<kind>/<id>/_history"),
     (Method::Get, "/fhir/<kind>/<id>/_history/<version>"),

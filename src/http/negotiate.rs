@@ -9,7 +9,7 @@ use crate::{
         outcome::IssueCode,
         search::form,
     },
-    interaction::Conditions,
+    interaction::{Conditions, patch},
     refusal::Refusal,
 };
 
@@ -31,10 +31,21 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
         Some("fhir") if !sent.as_deref().is_some_and(|sent| json.contains(&sent)) => {
             Err(Refusal::UnsupportedMedia)
         }
+        Some("patch") if patch_form(incoming).is_none() => Err(Refusal::UnsupportedMedia),
         Some("form") if sent.as_deref() != Some("application/x-www-form-urlencoded") => {
             Err(Refusal::UnsupportedMedia)
         }
         _ => Ok(()),
+    }
+}
+
+/// The form of a patch, by its media type; `None` when it has none that is read.
+#[must_use]
+pub fn patch_form(incoming: &Incoming) -> Option<patch::Form> {
+    match incoming.headers.content_type.as_deref().map(essence).as_deref() {
+        Some(patch::JSON_PATCH) => Some(patch::Form::Json),
+        Some("application/fhir+json") => Some(patch::Form::Parameters),
+        _ => None,
     }
 }
 

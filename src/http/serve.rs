@@ -13,8 +13,8 @@ use crate::{
     fhir::search::Handling,
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, read, recognise,
-        search, token, update,
+        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, patch, read,
+        recognise, search, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -103,6 +103,7 @@ async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audite
 }
 
 async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
+    let form = negotiate::patch_form(&incoming).unwrap_or(patch::Form::Json);
     let query = incoming.query.as_deref();
     let body = &incoming.body;
     // The large ones are boxed: a read then moves a small future from task to task.
@@ -113,6 +114,7 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::Create(kind) => Box::pin(create::run(app, ask, kind, body)).await,
         Place::Read(kind, id) => read::run(app, ask, kind, &id).await,
         Place::Update(kind, id) => Box::pin(update::run(app, ask, kind, &id, body)).await,
+        Place::Patch(kind, id) => Box::pin(patch::run(app, ask, kind, &id, form, body)).await,
         Place::Delete(kind, id) => Box::pin(delete::run(app, ask, kind, &id)).await,
         Place::History(kind, id) => {
             Box::pin(history::run(app, ask, kind, &id, query.unwrap_or_default())).await

@@ -16,10 +16,11 @@ use crate::{
 };
 
 /// The interactions of every type, in the order of the statement.
-pub const INTERACTIONS: [TypeInteraction; 7] = [
+pub const INTERACTIONS: [TypeInteraction; 8] = [
     TypeInteraction::Read,
     TypeInteraction::Vread,
     TypeInteraction::Update,
+    TypeInteraction::Patch,
     TypeInteraction::Delete,
     TypeInteraction::HistoryInstance,
     TypeInteraction::Create,

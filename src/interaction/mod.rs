@@ -12,6 +12,7 @@ mod desk;
 pub mod history;
 pub mod metadata;
 mod open;
+pub mod patch;
 pub mod read;
 pub mod recognise;
 pub mod search;
@@ -32,7 +33,7 @@ use crate::{
     },
     gate::Denied,
     identity::Caller,
-    ledger::{Access, Audited, Down, Rejected},
+    ledger::{Access, Audited, Down, Rejected, Released},
     refusal::{Refusal, Why},
     seal::{KeyError, Opened},
     store::{StoreError, search::View},
@@ -80,10 +81,11 @@ pub enum Return {
 }
 
 /// Why an interaction did not come to an answer of its own.
-#[derive(Debug)]
 pub enum Failure {
     /// To be recorded and told, with what denied it.
     Refused(Refusal, Option<Denied>),
+    /// The same, after these versions were read: the refusal tells something of them, and its entries name them.
+    Told(Refusal, Vec<Released>),
     /// The ledger is down: the empty 503.
     Down,
 }
@@ -163,6 +165,10 @@ pub async fn finish(
     match result {
         Ok(answer) => Ok(answer),
         Err(Failure::Refused(refusal, denied)) => app.ledger.refuse(access, refusal, denied.as_ref()).await,
+        Err(Failure::Told(refusal, released)) => {
+            let answer = Opened::from_caller(refusal.into_answer());
+            app.ledger.disclose(access, released, answer).await.map_err(|_| Down)
+        }
         Err(Failure::Down) => Err(Down),
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Failure, hidden};
 use crate::{
     app::App,
     fhir::kinds::ResourceType,
-    gate::{Act, Facts, Permit, Relations},
+    gate::{Act, Denied, Facts, Permit, Relations},
     identity::Caller,
-    ledger::Version,
+    ledger::{Released, Version},
     refusal::{Refusal, Why},
     seal::{DataKey, Opened, Plain, RecordBinding, Sealed, TenantKeys},
     store::{NIL, Row, row::proven, search::View},
@@ -25,6 +26,8 @@ pub(super) struct Record {
     pub(super) key: DataKey,
     /// The patients it is about, by opaque key.
     pub(super) patients: Vec<Uuid>,
+    /// What the gate was told of it.
+    facts: Facts,
 }
 
 impl Record {
@@ -40,6 +43,26 @@ impl Record {
             patients: self.patients.iter().copied().zip(ids).collect(),
             deleted: self.at.deleted,
         }
+    }
+
+    /// Asks the gate about another act on the same version.
+    pub(super) fn also(&self, app: &App, caller: &Arc<Caller>, act: Act) -> Result<Permit, Denied> {
+        app.gate.permit(caller, act, &self.facts)
+    }
+
+    /// Its JSON, out of which the caller's next version is made, with what the entry is told of that.
+    ///
+    /// The one place beside the ledger that takes plaintext out: it wants the permit to read this very record, and
+    /// what comes out goes back into a seal, or to the caller in the answer of the same commit.
+    #[expect(clippy::disallowed_methods, reason = "a version becomes the next one, which is sealed again")]
+    pub(super) fn revise(self, read: Permit) -> Result<(Value, Released), Failure> {
+        if read.act() != Act::Read || read.record() != Some((self.at.kind, self.at.key)) {
+            return Err(Refusal::Internal.into());
+        }
+        let released = Released { permit: read, version: self.version() };
+        let plain = self.opened.release();
+        let value = serde_json::from_slice(&plain.json).map_err(|_| Refusal::Integrity)?;
+        Ok((value, released))
     }
 }
 
@@ -65,7 +88,7 @@ pub(super) async fn open_permitted(
         Ok((opened, key, patients)) => {
             let facts = facts(&row.at, owner.relations, opened.labels().to_vec());
             let permit = app.gate.permit(caller, act, &facts).map_err(hidden)?;
-            Ok((Record { opened, at: row.at, digest, key, patients }, permit))
+            Ok((Record { opened, at: row.at, digest, key, patients, facts }, permit))
         }
         Err(error) => {
             // Labels are inside the broken seal; without them the decision is by what is left.

@@ -103,15 +103,29 @@ pub(super) async fn prepare(
         }
         other => other,
     })?;
-    if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(at.version)) {
-        return Err(Refusal::PreconditionFailed.into());
-    }
-    if !at.deleted && is_excluded(&ask.conditions, at.version) {
-        return Err(Refusal::PreconditionFailed.into());
+    if at.deleted {
+        check_match(&ask.conditions, at.version)?;
+    } else {
+        check_version(&ask.conditions, at.version)?;
     }
     let draft = Draft { kind, id, resource, act: Act::Update, base: Base::Version(at.version) };
     let status = if at.deleted { 201 } else { 200 };
     Ok((desk.prepare(draft).await?, status))
+}
+
+/// Refuses a write over a version that If-Match or If-None-Match does not let through.
+pub(super) fn check_version(conditions: &Conditions, version: i32) -> Result<(), Failure> {
+    if is_excluded(conditions, version) {
+        return Err(Refusal::PreconditionFailed.into());
+    }
+    check_match(conditions, version)
+}
+
+fn check_match(conditions: &Conditions, version: i32) -> Result<(), Failure> {
+    match conditions.if_match {
+        Some(wanted) if i32::try_from(wanted) != Ok(version) => Err(Refusal::PreconditionFailed.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Whether If-None-Match forbids to write over this version: `*` writes over none (RFC 9110 §13.1.2).

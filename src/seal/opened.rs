@@ -44,7 +44,8 @@ impl<T> Opened<T> {
         Self(own)
     }
 
-    /// The plaintext. Only for the ledger, after the entry has been committed.
+    /// The plaintext. Only for the ledger, after the entry has been committed, and for making the next version out of
+    /// one that its caller may read (`interaction::open`).
     pub(crate) fn release(self) -> T {
         self.0
     }

@@ -4,4 +4,5 @@ mod bundles;
 mod concurrency;
 mod examples;
 mod instances;
+mod patches;
 mod searches;

@@ -27,7 +27,7 @@ async fn every_answer_has_a_receipt_whose_proof_verifies() {
         (403, physician.get("/fhir/Claim/1").await),
         (404, physician.get("/fhir/Patient/nobody").await),
         (404, physician.get("/nowhere").await),
-        (405, physician.send(Method::PATCH, "/fhir/Patient/ann", &[], "[]").await),
+        (405, physician.send(Method::OPTIONS, "/fhir/Patient/ann", &[], "").await),
         (406, physician.get_with("/fhir/Patient/ann", &xml).await),
         (412, physician.put_with("/fhir/Patient/ann", &stale, &ann).await),
         (415, physician.send(Method::POST, "/fhir/Patient", &[("content-type", "text/plain")], "x").await),

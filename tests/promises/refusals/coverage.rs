@@ -6,7 +6,7 @@ use custodia_support::{
     people::{PASSWORD, Person},
 };
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::clinic::{Clinic, bundle, observation};
 
@@ -26,6 +26,7 @@ enum Body {
     None,
     Fhir(fn() -> Value),
     Form(fn() -> String),
+    Patch(fn() -> Value),
 }
 
 const fn row(method: &'static str, route: &'static str, path: &'static str) -> Row {
@@ -98,6 +99,10 @@ fn rows() -> Vec<Row> {
             ..row("PUT", "/fhir/<kind>/<id>", "/fhir/Observation/covered")
         },
         Row {
+            body: Body::Patch(|| json!([{"op": "replace", "path": "/status", "value": "amended"}])),
+            ..row("PATCH", "/fhir/<kind>/<id>", "/fhir/Observation/pulse")
+        },
+        Row {
             allowed: (Person::Physician, 204),
             ..row("DELETE", "/fhir/<kind>/<id>", "/fhir/Observation/pulse")
         },
@@ -113,6 +118,10 @@ async fn ask(client: &Client, row: &Row, path: &str) -> custodia_support::client
     match &row.body {
         Body::None => client.send(method, path, &[], "").await,
         Body::Fhir(resource) => client.send(method, path, &[], resource().to_string()).await,
+        Body::Patch(patch) => {
+            let media = [("content-type", "application/json-patch+json")];
+            client.send(method, path, &media, patch().to_string()).await
+        }
         Body::Form(form) => client.send(method, path, &[("content-type", FORM)], form()).await,
     }
 }

@@ -1,0 +1,162 @@
+//! batch and transaction (FHIR R4 http.html#transaction).
+//!
+//! A transaction is one submission to the ledger: every write and every entry in one commit, or none. A batch is
+//! its requests one by one, each with entries of its own.
+
+mod reply;
+mod transaction;
+
+use custodia_audit::Kind;
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+
+use super::{
+    Ask, Conditions, Failure, create, delete, finish, forbidden, history, malformed, parse_body, patch, read,
+    search, update,
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        bundle::{self, Bundle, Entry, Method, Target},
+        kinds::ResourceType,
+        outcome::{IssueCode, Problem},
+        validate::validate,
+    },
+    gate::Act,
+    ledger::Audited,
+    refusal::Refusal,
+};
+use reply::Reply;
+
+/// Requests of one batch that run at the same time.
+const BATCH_WIDTH: usize = 8;
+
+/// `POST [base]` with a batch or transaction.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(app: &App, ask: &Ask, body: &[u8]) -> Result<Audited<Answer>, Failure> {
+    let value = parse_body(body)?;
+    let is_transaction = value.get("type").and_then(Value::as_str) == Some("transaction");
+    if is_transaction {
+        let problems = validate(&app.definitions, &value, Some(ResourceType::BUNDLE));
+        if problems.iter().any(Problem::refuses) {
+            return Err(Refusal::Invalid(problems).into());
+        }
+    }
+    match Bundle::parse(value, &app.base).map_err(Refusal::Malformed)? {
+        Bundle::Batch(entries) => batch(app, ask, entries).await,
+        Bundle::Transaction(entries) => transaction::run(app, ask, entries).await,
+    }
+}
+
+async fn batch(
+    app: &App,
+    ask: &Ask,
+    entries: Vec<Result<Entry, Vec<Problem>>>,
+) -> Result<Audited<Answer>, Failure> {
+    let answers: Vec<_> = stream::iter(entries)
+        .map(|entry| async move {
+            let done = match entry {
+                Err(problems) => Err(Refusal::Malformed(problems).into()),
+                Ok(entry) => single(app, ask, entry).await,
+            };
+            finish(app, &ask.access, done).await
+        })
+        .buffered(BATCH_WIDTH)
+        .collect()
+        .await;
+    let answers: Vec<Audited<Answer>> = answers.into_iter().collect::<Result<_, _>>()?;
+    if answers.is_empty() {
+        let empty = Answer::fhir(200, bundle::batch_response([]));
+        return Ok(app.ledger.state(&ask.access, Kind::Access, empty).await?);
+    }
+    Audited::gather(answers, |answers| {
+        let replies: Vec<Reply> = answers.into_iter().map(Reply::of_answer).collect();
+        Answer::fhir(200, bundle::batch_response(replies.iter().map(Reply::outgoing)))
+    })
+    .ok_or_else(|| Refusal::Internal.into())
+}
+
+/// One request of a batch, as if it had come by itself.
+async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, Failure> {
+    let mut ask = ask.clone();
+    ask.conditions = conditions(&entry);
+    ask.access.query = Some(crate::ledger::Access::cut(&describe(&entry)));
+    if entry.if_none_exist.is_some() {
+        return Err(not_supported());
+    }
+    let resource = entry.resource;
+    let need = || malformed(IssueCode::Required, "This entry needs a resource.");
+    match (entry.method, entry.target) {
+        (Method::Get | Method::Head, Target::Instance(kind, id)) => {
+            ask.access.interaction = "read";
+            read::run(app, &ask, kind, &id).await
+        }
+        (Method::Get | Method::Head, Target::Version(kind, id, version)) => {
+            ask.access.interaction = "vread";
+            read::version(app, &ask, kind, &id, version).await
+        }
+        (Method::Get | Method::Head, Target::InstanceHistory(kind, id, query)) => {
+            ask.access.interaction = "history-instance";
+            history::run(app, &ask, kind, &id, &query).await
+        }
+        (Method::Get | Method::Head, Target::Type(kind)) => {
+            ask.access.interaction = "search-type";
+            search::run(app, &ask, kind, None, None).await
+        }
+        (Method::Get | Method::Head, Target::Search(kind, query)) => {
+            ask.access.interaction = "search-type";
+            search::run(app, &ask, kind, Some(&query), None).await
+        }
+        (Method::Post, Target::Type(kind)) => {
+            ask.access.interaction = "create";
+            app.gate.approach(&ask.caller, Act::Create, kind).map_err(forbidden)?;
+            create::store(app, &ask, kind, resource.ok_or_else(need)?).await
+        }
+        (Method::Put, Target::Instance(kind, id)) => {
+            ask.access.interaction = "update";
+            app.gate.approach(&ask.caller, Act::Update, kind).map_err(forbidden)?;
+            update::store(app, &ask, kind, &id, resource.ok_or_else(need)?).await
+        }
+        (Method::Patch, Target::Instance(kind, id)) => {
+            ask.access.interaction = "patch";
+            patch::approach(app, &ask, kind)?;
+            let patch = patch::of_entry(app, &resource.ok_or_else(need)?)?;
+            patch::store(app, &ask, kind, &id, &patch).await
+        }
+        (Method::Delete, Target::Instance(kind, id)) => {
+            ask.access.interaction = "delete";
+            delete::run(app, &ask, kind, &id).await
+        }
+        _ => Err(not_supported()),
+    }
+}
+
+fn conditions(entry: &Entry) -> Conditions {
+    Conditions {
+        if_match: entry.if_match,
+        if_none_match: entry.if_none_match,
+        if_modified_since: entry.if_modified_since,
+    }
+}
+
+/// What an entry asked for, in the words of the log.
+fn describe(entry: &Entry) -> String {
+    let place = match &entry.target {
+        Target::Type(kind) | Target::TypeHistory(kind, _) => kind.name().to_owned(),
+        Target::Instance(kind, id) | Target::Version(kind, id, _) | Target::InstanceHistory(kind, id, _) => {
+            format!("{}/{}", kind.name(), id.as_str())
+        }
+        Target::Search(kind, query) => format!("{}?{query}", kind.name()),
+        _ => String::new(),
+    };
+    format!("{} {place}", entry.method.as_str())
+}
+
+fn not_supported() -> Failure {
+    let text =
+        "This request is not supported in a Bundle. GET /fhir/metadata lists what is served.".to_owned();
+    Refusal::NotSupported(text).into()
+}
