@@ -24,7 +24,7 @@ mod writer;
 
 use serde::Serialize;
 
-pub use fault::{Fault, Place, Reason};
+pub use fault::{Fault, Place, Reason, proof_code};
 pub use frame::FRAME_BYTES_MAX;
 pub use nodes::{FINDINGS_MAX, Finding, NODES_MAX, Observation};
 pub use reader::{Opened, Report, Trust, VerifiedBody, VerifiedEntry, verify};

@@ -1,16 +1,22 @@
 //! What the log signs: checkpoints (c2sp.org/tlog-checkpoint), and who can check them.
 //!
 //! `checkpoint/key.rs` signs and names keys, `checkpoint/note.rs` is the signed note around a text,
-//! `checkpoint/proof_file.rs` the `.tlog-proof` of one entry. Imports `bytes` and `tree`.
+//! `checkpoint/policy.rs` whom to believe, `checkpoint/proof_file.rs` the `.tlog-proof` of one entry.
+//! Imports `bytes` and `tree`.
 
 mod key;
 mod note;
+mod policy;
 mod proof_file;
 
 use thiserror::Error;
 
-pub use key::{KeyFault, KeyKind, Signer, Vkey};
+pub use key::{Cosigner, KeyFault, KeyKind, Signer, Vkey};
 pub use note::{NOTE_BYTES_MAX, Note, NoteFault, NoteSignature, SIGNATURES_MAX, Verified};
+pub use policy::{
+    Cosigned, POLICY_BYTES_MAX, POLICY_NAMES_MAX, Policy, PolicyFault, PolicyLog, PolicyProblem,
+    PolicyWitness,
+};
 pub use proof_file::{PROOF_FILE_BYTES_MAX, ProofFault, ProofFile};
 
 use crate::bytes::decimal;
@@ -42,12 +48,10 @@ pub enum CheckpointFault {
     /// Only witnesses signed it, not the log.
     #[error("no trusted log key signed the checkpoint")]
     Unsigned,
-    /// Fewer trusted witnesses cosigned it than the verifier asks for.
-    #[error("{found} of the {wanted} wanted witnesses cosigned the checkpoint")]
+    /// The trusted witnesses that cosigned it are not those that the verifier asks for.
+    #[error("the {found} known witnesses that cosigned the checkpoint are not the quorum")]
     Quorum {
-        /// How many are wanted.
-        wanted: usize,
-        /// How many there are.
+        /// How many known ones cosigned.
         found: usize,
     },
 }
@@ -77,26 +81,9 @@ impl Checkpoint {
 
     /// Reads a signed checkpoint, trusting it only if one of the log's `keys` signed it.
     ///
-    /// Keys of the cosignature kind are witnesses; `quorum` of them must have signed as well.
+    /// Keys of the cosignature kind are witnesses; `quorum` of them must have signed as well. One witness
+    /// counts once, however often it signed and under however many names.
     pub fn open(note: &[u8], origin: &str, keys: &[Vkey], quorum: usize) -> Result<Self, CheckpointFault> {
-        let note = Note::parse(note)?;
-        let verified = note.verify(keys)?;
-        let checkpoint = Self::parse(note.text())?;
-        if checkpoint.origin != origin {
-            return Err(CheckpointFault::Origin);
-        }
-        if !verified.iter().any(|signature| signature.kind == KeyKind::Ed25519) {
-            return Err(CheckpointFault::Unsigned);
-        }
-        // One witness counts once, however often it signed and under however many names.
-        let witnesses: std::collections::BTreeSet<[u8; 32]> = verified
-            .iter()
-            .filter(|signature| signature.kind == KeyKind::Cosignature)
-            .map(|signature| signature.public)
-            .collect();
-        if witnesses.len() < quorum {
-            return Err(CheckpointFault::Quorum { wanted: quorum, found: witnesses.len() });
-        }
-        Ok(checkpoint)
+        Policy::of_keys(keys, quorum).open(note, origin).map(|(checkpoint, _)| checkpoint)
     }
 }

@@ -1,9 +1,11 @@
 //! The Merkle tree: RFC 6962 hashing, tiles of height 8, the right edge, and proofs.
 //!
-//! `tree/edge.rs` appends, `tree/tile.rs` names and holds tiles, `tree/proof.rs` makes and checks
-//! proofs. Imports `bytes` of this crate only: the tree does not know what its leaves mean.
+//! `tree/edge.rs` appends, `tree/tile.rs` names and holds tiles, `tree/entries.rs` the entries beside them,
+//! `tree/proof.rs` makes and checks proofs. Imports `bytes` of this crate only: the tree does not know what its
+//! leaves mean.
 
 mod edge;
+mod entries;
 mod proof;
 mod tile;
 
@@ -12,6 +14,7 @@ use std::fmt;
 use thiserror::Error;
 
 pub use edge::Edge;
+pub use entries::{BUNDLED_ENTRY_BYTES_MAX, push_entry, read_entries};
 pub use proof::{
     PROOF_HASHES_MAX, consistency_proof, inclusion_proof, tiles_for_consistency, tiles_for_inclusion,
     verify_consistency, verify_inclusion,

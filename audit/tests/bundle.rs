@@ -1,6 +1,7 @@
 //! Exports: what verifies, and that every way to tamper is refused at the right place.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+#[expect(dead_code, reason = "each test file uses its own part")]
 mod support;
 
 use custodia_audit::bundle::*;
@@ -241,10 +242,16 @@ fn only_the_log_that_is_asked_about_is_believed() {
     let stranger = Signer::from_seed(ORIGIN, &[8; 32]).unwrap();
     let keys = vec![stranger.vkey()];
     let unsigned = CheckpointFault::from(NoteFault::Unsigned).to_string();
-    assert_eq!(refused(&bundle, &Trust { keys, ..trust() }), (Place::Checkpoint, unsigned.clone()));
+    assert_eq!(
+        refused(&bundle, &Trust { policy: Policy::of_keys(&keys, 0), ..trust() }),
+        (Place::Checkpoint, unsigned.clone())
+    );
     let other = Trust { origin: "audit.example/other".into(), ..trust() };
     assert_eq!(refused(&bundle, &other), (Place::Header, Reason::Origin.to_string()));
-    assert_eq!(refused(&bundle, &Trust { keys: Vec::new(), ..trust() }), (Place::Checkpoint, unsigned));
+    assert_eq!(
+        refused(&bundle, &Trust { policy: Policy::default(), ..trust() }),
+        (Place::Checkpoint, unsigned)
+    );
 
     // The manifest of one, the rest of the other.
     let mut frames = Frames::of(&bundle);
@@ -260,8 +267,10 @@ fn only_the_log_that_is_asked_about_is_believed() {
     frames.0[2] = Frames::of(&fork.export(0, 6, |_| View::Opened)).0[2].clone();
     assert_eq!(refused(&frames.resealed(), &trust()).0, Place::Edge);
 
-    let quorum = CheckpointFault::Quorum { wanted: 1, found: 0 }.to_string();
-    assert_eq!(refused(&bundle, &Trust { quorum: 1, ..trust() }), (Place::Checkpoint, quorum));
+    let witness = Cosigner::from_seed("w.example", &[9; 32]).unwrap();
+    let policy = Policy::of_keys(&[signer().vkey(), witness.vkey()], 1);
+    let quorum = CheckpointFault::Quorum { found: 0 }.to_string();
+    assert_eq!(refused(&bundle, &Trust { policy, ..trust() }), (Place::Checkpoint, quorum));
 }
 
 #[test]

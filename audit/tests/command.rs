@@ -95,7 +95,8 @@ fn a_tampered_export_is_refused_and_says_where() {
     let (code, out, _) = run(&["--vkey", &vkey(), "--json", bad.path()]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     let expected = serde_json::json!({
-        "verified": false, "place": "index 261", "index": 261, "reason": "the entry does not match the log"
+        "verified": false, "place": "index 261", "index": 261, "code": "not-in-log",
+        "reason": "the entry does not match the log"
     });
     assert_eq!((code, report), (1, expected));
 }
@@ -118,7 +119,7 @@ fn another_key_or_origin_is_refused() {
 fn a_proof_is_verified_for_its_entry_alone() {
     let (key, proof) = (vkey(), golden("entry-261.tlog-proof"));
     let (code, out, _) = run(&["proof", "--vkey", &key, &proof, &entry(ENTRY_261)]);
-    let expected = "VERIFIED\n  log        audit.example/clinic\n  checkpoint 270 entries\n  index      261: an access\n";
+    let expected = "VERIFIED\n  log        audit.example/clinic\n  checkpoint 270 entries\n  cosigned   by no witness that you named\n  index      261: an access\n";
     assert_eq!((code, out.as_str()), (0, expected));
     let (code, out, _) = run(&["proof", "--vkey", &key, &proof, &entry(260)]);
     let expected = "REFUSED\n  why    inclusion: the proof leads to another root\n";

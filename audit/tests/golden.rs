@@ -50,9 +50,10 @@ fn the_golden_files_are_reproduced_byte_for_byte() {
 
 #[test]
 fn the_golden_files_verify() {
-    let keys = vec![Vkey::parse(VKEY.trim_end()).unwrap()];
+    let key = Vkey::parse(VKEY.trim_end()).unwrap();
+    let keys = [key.clone()];
     let earlier = Checkpoint::open(EARLIER, ORIGIN, &keys, 0).unwrap();
-    let trust = Trust { origin: ORIGIN.into(), keys: keys.clone(), quorum: 0, earlier: Some(earlier) };
+    let trust = Trust::of_log(&key, Some(earlier));
     let mut seen = 0;
     let report = verify(EXPORT, &trust, |entry| {
         assert_eq!(entry.index, seen);

@@ -109,12 +109,7 @@ impl Client {
 
 /// Exports and verifies; the report and every entry in words.
 async fn exported(parts: &Parts, range: Range) -> (Report, String) {
-    let trust = Trust {
-        origin: parts.ledger.origin().to_owned(),
-        keys: vec![parts.ledger.vkey().clone()],
-        quorum: 0,
-        earlier: None,
-    };
+    let trust = Trust::of_log(parts.ledger.vkey(), None);
     let (file, _) = host::export(parts, &range, Vec::new()).await.unwrap();
     let mut entries = String::new();
     let report = verify(file.as_slice(), &trust, |entry| {

@@ -146,12 +146,7 @@ async fn an_export_is_recorded_and_continues_the_earlier_one() {
     let earlier =
         Checkpoint::open(earlier.as_bytes(), parts.ledger.origin(), std::slice::from_ref(&vkey), 0).unwrap();
     let size = earlier.size;
-    let trust = Trust {
-        origin: parts.ledger.origin().to_owned(),
-        keys: vec![vkey],
-        quorum: 0,
-        earlier: Some(earlier),
-    };
+    let trust = Trust::of_log(&vkey, Some(earlier));
     let report = verify(file.as_slice(), &trust, |_| ()).unwrap();
     assert_eq!(report.continues, Some(size));
     assert!(!report.is_whole);

@@ -12,9 +12,11 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 
-use custodia_audit::bundle::{self, Reason, Trust, VerifiedEntry};
-use custodia_audit::{Checkpoint, Leaf, NOTE_BYTES_MAX, PROOF_FILE_BYTES_MAX, ProofFault, ProofFile};
-use verify::options::{Command, Options, USAGE};
+use custodia_audit::bundle::{self, Reason, Trust, VerifiedEntry, proof_code};
+use custodia_audit::{
+    Leaf, NOTE_BYTES_MAX, POLICY_BYTES_MAX, PROOF_FILE_BYTES_MAX, Policy, ProofFault, ProofFile,
+};
+use verify::options::{Believed, Command, Options, USAGE};
 use verify::report;
 
 /// How a run ends when nothing was verified.
@@ -65,18 +67,21 @@ fn read(path: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {
 }
 
 fn trust(options: &Options) -> Result<Trust, Failure> {
-    let mut trust = Trust {
-        origin: options.origin.clone(),
-        keys: options.keys.clone(),
-        quorum: options.quorum,
-        earlier: None,
+    let refuse = |what: &dyn std::fmt::Display| Failure::Unable(format!("custodia-verify: {what}"));
+    let policy = match &options.believed {
+        Believed::Keys(policy) => policy.clone(),
+        Believed::File(path) => Policy::parse(&read(path, POLICY_BYTES_MAX)?)
+            .map_err(|fault| refuse(&format!("{path}: {fault}")))?,
     };
+    let first = policy.logs().first().map(|log| log.vkey.name().to_owned());
+    let origin = options.origin.clone().or(first);
+    let origin = origin.ok_or_else(|| refuse(&"the policy names no log: --origin is wanted"))?;
+    let mut trust = Trust { origin, policy, earlier: None };
     if let Some(path) = &options.earlier {
         // The auditor's own file: if it does not hold, the question is wrong, not the export.
         let note = read(path, NOTE_BYTES_MAX)?;
-        let earlier = Checkpoint::open(&note, &trust.origin, &trust.keys, 0);
-        let earlier =
-            earlier.map_err(|fault| Failure::Unable(format!("custodia-verify: {path}: {fault}")))?;
+        let earlier = trust.policy.without_quorum().open(&note, &trust.origin);
+        let (earlier, _) = earlier.map_err(|fault| refuse(&format!("{path}: {fault}")))?;
         trust.earlier = Some(earlier);
     }
     Ok(trust)
@@ -103,21 +108,21 @@ fn proof(options: &Options, file: &str, entry: &str) -> Result<String, Failure> 
     };
     let proof = ProofFile::parse(&read(file, PROOF_FILE_BYTES_MAX)?);
     let checked = proof.and_then(|proof| {
-        let checkpoint = proof.verify(&bytes, &trust.origin, &trust.keys, trust.quorum)?;
-        Ok((proof.index, checkpoint))
+        let (checkpoint, cosigned) = proof.verify_under(&bytes, &trust.origin, &trust.policy)?;
+        Ok((proof.index, checkpoint, cosigned))
     });
-    let refuse =
-        |fault: ProofFault| Failure::Refused(report::refused_proof(&fault.to_string(), options.form));
-    let (index, checkpoint) = checked.map_err(refuse)?;
-    let leaf = Leaf::from_bytes(&bytes)
-        .map_err(|fault| Failure::Refused(report::refused_proof(&format!("entry: {fault}"), options.form)))?;
-    Ok(report::verified_proof(index, &checkpoint, &leaf, options.form))
+    let refuse = |code, reason: &str| Failure::Refused(report::refused_proof(code, reason, options.form));
+    let (index, checkpoint, cosigned) =
+        checked.map_err(|fault: ProofFault| refuse(proof_code(&fault), &fault.to_string()))?;
+    let leaf = Leaf::from_bytes(&bytes).map_err(|fault| refuse("form", &format!("entry: {fault}")))?;
+    Ok(report::verified_proof(index, &checkpoint, &cosigned, &leaf, options.form))
 }
 
 /// A log entry given on the command line: hexadecimal, beginning with its tag.
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let is_entry = rest.is_empty() && (text.starts_with("00") || text.starts_with("01"));
+    let is_entry = is_entry && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     is_entry.then(|| pairs.iter().map(byte).collect()).flatten()
 }

@@ -8,7 +8,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::cbor::CborFault;
-use crate::checkpoint::{CheckpointFault, NoteFault};
+use crate::checkpoint::{CheckpointFault, NoteFault, ProofFault};
 use crate::entry::{GroupFault, LeafFault};
 use crate::tree::TreeFault;
 
@@ -147,4 +147,74 @@ pub enum Reason {
     /// Bytes follow the manifest.
     #[error("bytes follow the end")]
     Trailing,
+}
+
+impl Reason {
+    /// The word for it, which every verifier of the format uses (`FORMAT.md`, section 9).
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "unreadable",
+            Self::Magic => "magic",
+            Self::Truncated => "truncated",
+            Self::TooLong => "too-long",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Form | Self::Cbor(_) | Self::Leaf(_) | Self::Group(_) => "form",
+            Self::Checkpoint(fault) => checkpoint_code(fault),
+            Self::Note(fault) => note_code(fault),
+            Self::Origin => "origin",
+            Self::Range => "range",
+            Self::Tree(fault) => tree_code(fault),
+            Self::NoConsistency { .. } => "no-proof",
+            Self::Tile => "tile",
+            Self::NotInLog => "not-in-log",
+            Self::Order { .. } => "order",
+            Self::Missing => "missing",
+            Self::Sequence { .. } => "sequence",
+            Self::TooManyNodes => "nodes",
+            Self::Manifest => "manifest",
+            Self::Unsigned => "unsigned",
+            Self::Trailing => "trailing",
+        }
+    }
+}
+
+const fn note_code(fault: &NoteFault) -> &'static str {
+    match fault {
+        NoteFault::TooLong | NoteFault::Text | NoteFault::Lines => "form",
+        NoteFault::Unsigned => "unsigned",
+        NoteFault::BadSignature => "signature",
+    }
+}
+
+/// The word for what is wrong with a checkpoint.
+const fn checkpoint_code(fault: &CheckpointFault) -> &'static str {
+    match fault {
+        CheckpointFault::Note(fault) => note_code(fault),
+        CheckpointFault::Text => "form",
+        CheckpointFault::Origin => "origin",
+        CheckpointFault::Unsigned => "unsigned",
+        CheckpointFault::Quorum { .. } => "quorum",
+    }
+}
+
+/// The word for what is wrong with a proof.
+const fn tree_code(fault: &TreeFault) -> &'static str {
+    match fault {
+        TreeFault::EdgeShape { .. } => "form",
+        TreeFault::OutOfTree { .. } => "range",
+        TreeFault::Shrunk { .. } => "shrunk",
+        TreeFault::MissingTile(_) | TreeFault::ProofLength => "proof-length",
+        TreeFault::RootMismatch => "root",
+    }
+}
+
+/// The word for why a `.tlog-proof` was refused.
+#[must_use]
+pub const fn proof_code(fault: &ProofFault) -> &'static str {
+    match fault {
+        ProofFault::Form(_) => "form",
+        ProofFault::Checkpoint(fault) => checkpoint_code(fault),
+        ProofFault::Tree(fault) => tree_code(fault),
+    }
 }

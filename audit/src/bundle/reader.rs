@@ -13,7 +13,7 @@ use super::frame::{FrameFault, FrameReader, kind, read_groups};
 use super::nodes::{Finding, Nodes, Observation};
 use super::{Counts, Group, Header, Record, manifest};
 use crate::bytes::as_hex;
-use crate::checkpoint::{Checkpoint, KeyKind, Note, Vkey};
+use crate::checkpoint::{Checkpoint, Cosigned, KeyKind, Note, Policy, Vkey};
 use crate::entry::{Actor, Control, Detail, Event, GROUPS, Leaf, Object, Subject};
 use crate::tree::{Edge, Hash, Tile, leaf_hash, verify_consistency};
 
@@ -22,12 +22,19 @@ use crate::tree::{Edge, Hash, Tile, leaf_hash, verify_consistency};
 pub struct Trust {
     /// The log that is asked about.
     pub origin: String,
-    /// The log's keys, and those of witnesses.
-    pub keys: Vec<Vkey>,
-    /// How many of the witnesses must have cosigned.
-    pub quorum: usize,
+    /// The logs and witnesses to believe, and which witnesses must have cosigned.
+    pub policy: Policy,
     /// A checkpoint of this log from before, which this one must continue.
     pub earlier: Option<Checkpoint>,
+}
+
+impl Trust {
+    /// Trust in one log by its key, whose name is its origin, and in no witness.
+    #[must_use]
+    pub fn of_log(key: &Vkey, earlier: Option<Checkpoint>) -> Self {
+        let policy = Policy::of_keys(std::slice::from_ref(key), 0);
+        Self { origin: key.name().to_owned(), policy, earlier }
+    }
 }
 
 /// An entry of the bundle, known to be in the log at its index.
@@ -76,6 +83,8 @@ pub struct Report {
     pub size: u64,
     /// The root of that tree, in base64.
     pub root: String,
+    /// The witnesses of the policy that cosigned the checkpoint, in the order of their lines.
+    pub cosigned: Vec<Cosigned>,
     /// Whether the range is the whole log up to the checkpoint.
     pub is_whole: bool,
     /// The size of the earlier checkpoint this log was shown to continue.
@@ -98,7 +107,7 @@ pub fn verify<R: Read>(input: R, trust: &Trust, sink: impl FnMut(VerifiedEntry))
     let frames = FrameReader::begin(BufReader::with_capacity(1 << 16, input));
     let mut frames = frames.map_err(|fault| frame_fault(Place::Beginning, fault))?;
     let header = read_header(&mut frames, trust)?;
-    let checkpoint = read_checkpoint(&mut frames, trust, &header)?;
+    let (checkpoint, cosigned) = read_checkpoint(&mut frames, trust, &header)?;
     let edge = read_consistency_and_edge(&mut frames, trust, &checkpoint)?;
     let next = header.first;
     let (descent, nodes) = (Descent::new(edge), Nodes::new(&header));
@@ -114,6 +123,7 @@ pub fn verify<R: Read>(input: R, trust: &Trust, sink: impl FnMut(VerifiedEntry))
     Ok(Report {
         size: checkpoint.size,
         root: checkpoint.root.to_base64(),
+        cosigned,
         is_whole: header.first == 0 && header.end == checkpoint.size,
         continues: trust.earlier.as_ref().map(|earlier| earlier.size),
         header,
@@ -153,15 +163,15 @@ fn read_checkpoint<R: Read>(
     frames: &mut FrameReader<R>,
     trust: &Trust,
     header: &Header,
-) -> Result<Checkpoint, Fault> {
+) -> Result<(Checkpoint, Vec<Cosigned>), Fault> {
     expect(frames, Place::Checkpoint, kind::CHECKPOINT)?;
     let at = |reason| Fault { place: Place::Checkpoint, reason };
-    let checkpoint = Checkpoint::open(frames.payload(), &trust.origin, &trust.keys, trust.quorum);
-    let checkpoint = checkpoint.map_err(|fault| at(fault.into()))?;
+    let opened = trust.policy.open(frames.payload(), &trust.origin);
+    let (checkpoint, cosigned) = opened.map_err(|fault| at(fault.into()))?;
     if header.first > header.end || header.end > checkpoint.size {
         return Err(Fault { place: Place::Header, reason: Reason::Range });
     }
-    Ok(checkpoint)
+    Ok((checkpoint, cosigned))
 }
 
 fn read_consistency_and_edge<R: Read>(
@@ -214,7 +224,7 @@ fn check_consistency(
 
 fn check_manifest<R: Read>(frames: &FrameReader<R>, trust: &Trust, expected: &str) -> Result<(), Reason> {
     let note = Note::parse(frames.payload())?;
-    let verified = note.verify(&trust.keys)?;
+    let verified = note.verify(&trust.policy.keys(&trust.origin))?;
     if !verified.iter().any(|signature| signature.kind == KeyKind::Ed25519) {
         return Err(Reason::Unsigned);
     }

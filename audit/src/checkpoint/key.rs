@@ -1,4 +1,4 @@
-//! Keys: the signer that holds one, and the verifier key that names one.
+//! Keys: the signer and the cosigner that hold one, and the verifier key that names one.
 //!
 //! A verifier key is `name+hex(key id)+base64(type || public key)`; the key id is the first four bytes of
 //! SHA-256(name || 0A || type || public key) (c2sp.org/signed-note). Imports `bytes`.
@@ -131,7 +131,7 @@ impl Vkey {
                 if i64::try_from(time).is_err() {
                     return Err(NoteFault::BadSignature);
                 }
-                (format!("cosignature/v1\ntime {time}\n{text}").into_bytes(), signature, Some(time))
+                (cosigned_message(time, text).into_bytes(), signature, Some(time))
             }
         };
         let key = UnparsedPublicKey::new(&ED25519, &self.public);
@@ -148,12 +148,45 @@ impl fmt::Display for Vkey {
     }
 }
 
-/// A log's signing key and the name it signs under.
-pub struct Signer {
+/// A private Ed25519 key and the name it signs under.
+struct Pair {
     name: String,
     pair: Ed25519KeyPair,
     public: [u8; 32],
 }
+
+impl Pair {
+    fn new(name: &str, pair: Ed25519KeyPair) -> Result<Self, KeyFault> {
+        if !is_key_name(name) {
+            return Err(KeyFault::Name);
+        }
+        let public = pair.public_key().as_ref().try_into().map_err(|_| KeyFault::Private)?;
+        Ok(Self { name: name.to_owned(), pair, public })
+    }
+
+    fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, KeyFault> {
+        Self::new(name, Ed25519KeyPair::from_pkcs8(der).map_err(|_| KeyFault::Private)?)
+    }
+
+    fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyFault> {
+        Self::new(name, Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyFault::Private)?)
+    }
+
+    fn vkey(&self, kind: KeyKind) -> Vkey {
+        Vkey { name: self.name.clone(), kind, public: self.public }
+    }
+
+    /// A signature line, with its line feed: `before` stands between the key id and the signature.
+    fn line(&self, kind: KeyKind, before: &[u8], message: &[u8]) -> String {
+        let mut signature = key_id(&self.name, kind, &self.public).to_vec();
+        signature.extend_from_slice(before);
+        signature.extend_from_slice(self.pair.sign(message).as_ref());
+        format!("\u{2014} {} {}\n", self.name, base64(&signature))
+    }
+}
+
+/// A log's signing key and the name it signs under.
+pub struct Signer(Pair);
 
 impl Signer {
     /// Makes a new key, as a PKCS#8 document to be kept sealed.
@@ -164,39 +197,24 @@ impl Signer {
 
     /// Loads a key from PKCS#8 (version 2, with the public key, as [`Signer::generate_pkcs8`] writes).
     pub fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, KeyFault> {
-        Self::new(name, Ed25519KeyPair::from_pkcs8(der).map_err(|_| KeyFault::Private)?)
+        Pair::from_pkcs8(name, der).map(Self)
     }
 
     /// Loads a key from its 32-byte seed (RFC 8032 §5.1.5).
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyFault> {
-        Self::new(name, Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyFault::Private)?)
-    }
-
-    fn new(name: &str, pair: Ed25519KeyPair) -> Result<Self, KeyFault> {
-        if !is_key_name(name) {
-            return Err(KeyFault::Name);
-        }
-        let public = pair.public_key().as_ref().try_into().map_err(|_| KeyFault::Private)?;
-        Ok(Self { name: name.to_owned(), pair, public })
+        Pair::from_seed(name, seed).map(Self)
     }
 
     /// The name it signs under.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The key that verifies its signatures.
     #[must_use]
     pub fn vkey(&self) -> Vkey {
-        Vkey { name: self.name.clone(), kind: KeyKind::Ed25519, public: self.public }
-    }
-
-    /// The signature line of a text, with its line feed.
-    fn line(&self, text: &str) -> String {
-        let mut signature = key_id(&self.name, KeyKind::Ed25519, &self.public).to_vec();
-        signature.extend_from_slice(self.pair.sign(text.as_bytes()).as_ref());
-        format!("\u{2014} {} {}\n", self.name, base64(&signature))
+        self.0.vkey(KeyKind::Ed25519)
     }
 
     /// Signs a text, which must end in a line feed and hold no other control characters.
@@ -204,7 +222,7 @@ impl Signer {
         if !super::note::is_note_text(text) {
             return Err(NoteFault::Text);
         }
-        Ok(format!("{text}\n{}", self.line(text)))
+        Ok(format!("{text}\n{}", self.0.line(KeyKind::Ed25519, &[], text.as_bytes())))
     }
 
     /// Signs a checkpoint.
@@ -222,4 +240,50 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Signer({})", self.vkey())
     }
+}
+
+/// A witness's key and the name it cosigns under. It signs nothing but cosignatures: a key that also signed
+/// notes would let one be passed off as the other.
+pub struct Cosigner(Pair);
+
+impl Cosigner {
+    /// Loads a key from PKCS#8, as [`Signer::generate_pkcs8`] writes.
+    pub fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, KeyFault> {
+        Pair::from_pkcs8(name, der).map(Self)
+    }
+
+    /// Loads a key from its 32-byte seed (RFC 8032 §5.1.5).
+    pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyFault> {
+        Pair::from_seed(name, seed).map(Self)
+    }
+
+    /// The key that verifies its cosignatures.
+    #[must_use]
+    pub fn vkey(&self) -> Vkey {
+        self.0.vkey(KeyKind::Cosignature)
+    }
+
+    /// The line that says: at `time_s`, seconds since 1970, this was the largest consistent tree I had seen
+    /// (c2sp.org/tlog-cosignature, Ed25519 signed message).
+    ///
+    /// INVARIANT (the caller's): the checkpoint continues the last one cosigned, and is already on disk.
+    pub fn cosign(&self, checkpoint: &Checkpoint, time_s: u64) -> Result<String, NoteFault> {
+        let text = checkpoint.to_text();
+        if !super::note::is_note_text(&text) || i64::try_from(time_s).is_err() {
+            return Err(NoteFault::Text);
+        }
+        let message = cosigned_message(time_s, &text);
+        Ok(self.0.line(KeyKind::Cosignature, &time_s.to_be_bytes(), message.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Cosigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cosigner({})", self.vkey())
+    }
+}
+
+/// What a cosignature is over: two lines and the checkpoint's text.
+fn cosigned_message(time_s: u64, text: &str) -> String {
+    format!("cosignature/v1\ntime {time_s}\n{text}")
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::key::is_key_name;
 use super::{KeyKind, Vkey};
-use crate::bytes::unbase64;
+use crate::bytes::{base64, unbase64};
 
 /// The longest note that is read, in bytes.
 pub const NOTE_BYTES_MAX: usize = 128 * 1024;
@@ -50,9 +50,31 @@ pub struct NoteSignature {
     pub signature: Vec<u8>,
 }
 
+impl NoteSignature {
+    /// Reads signature lines alone, each ended by a line feed, as a witness answers with: one or more.
+    pub fn parse_lines(bytes: &[u8]) -> Result<Vec<Self>, NoteFault> {
+        if bytes.len() > NOTE_BYTES_MAX {
+            return Err(NoteFault::TooLong);
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| NoteFault::Text)?;
+        let lines = text.strip_suffix('\n').ok_or(NoteFault::Lines)?;
+        parse_lines(lines)
+    }
+
+    /// The line, with its line feed.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut bytes = self.key_id.to_vec();
+        bytes.extend_from_slice(&self.signature);
+        format!("\u{2014} {} {}\n", self.name, base64(&bytes))
+    }
+}
+
 /// A signature that was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
+    /// The name of the key.
+    pub name: String,
     /// The kind of key.
     pub kind: KeyKind,
     /// The public key.
@@ -86,16 +108,7 @@ impl Note {
         // The last blank line ends the text, which keeps its own line feed.
         let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteFault::Lines)?;
         let lines = lines.strip_suffix('\n').ok_or(NoteFault::Lines)?;
-        let signatures: Vec<_> = lines
-            .split('\n')
-            .take(SIGNATURES_MAX + 1)
-            .map(parse_line)
-            .collect::<Option<_>>()
-            .ok_or(NoteFault::Lines)?;
-        if signatures.len() > SIGNATURES_MAX {
-            return Err(NoteFault::Lines);
-        }
-        Ok(Self { text: format!("{text}\n"), signatures })
+        Ok(Self { text: format!("{text}\n"), signatures: parse_lines(lines)? })
     }
 
     /// The text, its last line feed included. Believe it only after [`Note::verify`].
@@ -110,6 +123,25 @@ impl Note {
         &self.signatures
     }
 
+    /// The note as it is written, signatures and all.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let lines: String = self.signatures.iter().map(NoteSignature::to_line).collect();
+        format!("{}\n{lines}", self.text)
+    }
+
+    /// A text with one signature, believed or not.
+    pub(crate) fn with(text: &str, signature: NoteSignature) -> Self {
+        Self { text: text.to_owned(), signatures: vec![signature] }
+    }
+
+    /// Adds a signature, unless there are as many as a note may carry.
+    pub(crate) fn add(&mut self, signature: NoteSignature) {
+        if self.signatures.len() < SIGNATURES_MAX {
+            self.signatures.push(signature);
+        }
+    }
+
     /// Checks every signature of a key in `keys` and ignores the others.
     ///
     /// One bad signature of a known key refuses the note, and so does the absence of any known key's.
@@ -119,11 +151,22 @@ impl Note {
             let known = keys.iter().find(|key| key.name() == line.name && key.key_id() == line.key_id);
             if let Some(key) = known {
                 let time = key.verify(&self.text, &line.signature)?;
-                verified.push(Verified { kind: key.kind(), public: *key.public(), time });
+                let (name, kind, public) = (line.name.clone(), key.kind(), *key.public());
+                verified.push(Verified { name, kind, public, time });
             }
         }
         if verified.is_empty() { Err(NoteFault::Unsigned) } else { Ok(verified) }
     }
+}
+
+fn parse_lines(lines: &str) -> Result<Vec<NoteSignature>, NoteFault> {
+    let signatures: Vec<_> = lines
+        .split('\n')
+        .take(SIGNATURES_MAX + 1)
+        .map(parse_line)
+        .collect::<Option<_>>()
+        .ok_or(NoteFault::Lines)?;
+    if signatures.len() > SIGNATURES_MAX { Err(NoteFault::Lines) } else { Ok(signatures) }
 }
 
 fn parse_line(line: &str) -> Option<NoteSignature> {

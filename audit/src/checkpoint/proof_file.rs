@@ -12,7 +12,7 @@
 
 use thiserror::Error;
 
-use super::{Checkpoint, CheckpointFault, NOTE_BYTES_MAX, Vkey};
+use super::{Checkpoint, CheckpointFault, Cosigned, NOTE_BYTES_MAX, Policy, Vkey};
 use crate::bytes::{base64, decimal, unbase64};
 use crate::tree::{Hash, PROOF_HASHES_MAX, TreeFault, leaf_hash, verify_inclusion};
 
@@ -103,8 +103,18 @@ impl ProofFile {
         keys: &[Vkey],
         quorum: usize,
     ) -> Result<Checkpoint, ProofFault> {
-        let checkpoint = Checkpoint::open(self.checkpoint.as_bytes(), origin, keys, quorum)?;
+        self.verify_under(entry, origin, &Policy::of_keys(keys, quorum)).map(|(checkpoint, _)| checkpoint)
+    }
+
+    /// The same under a policy; gives the cosignatures of known witnesses as well.
+    pub fn verify_under(
+        &self,
+        entry: &[u8],
+        origin: &str,
+        policy: &Policy,
+    ) -> Result<(Checkpoint, Vec<Cosigned>), ProofFault> {
+        let (checkpoint, cosigned) = policy.open(self.checkpoint.as_bytes(), origin)?;
         verify_inclusion(leaf_hash(entry), self.index, checkpoint.size, &self.hashes, checkpoint.root)?;
-        Ok(checkpoint)
+        Ok((checkpoint, cosigned))
     }
 }

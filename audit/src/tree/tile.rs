@@ -104,6 +104,13 @@ impl Tile {
         Some(TileId { level: self.level, index: self.index, width })
     }
 
+    /// Reads the bytes a tile is served as; `None` unless they are as many hashes as `id` is wide.
+    #[must_use]
+    pub fn from_bytes(id: &TileId, bytes: &[u8]) -> Option<Self> {
+        let hashes = Hash::list(bytes).filter(|hashes| hashes.len() == usize::from(id.width))?;
+        Some(Self { level: id.level, index: id.index, hashes })
+    }
+
     /// The bytes it is served as: 32 for each hash.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -11,7 +11,7 @@ pub(crate) fn signer() -> Signer {
 }
 
 pub(crate) fn trust() -> Trust {
-    Trust { origin: ORIGIN.into(), keys: vec![signer().vkey()], quorum: 0, earlier: None }
+    Trust::of_log(&signer().vkey(), None)
 }
 
 pub(crate) struct Access {
@@ -84,6 +84,24 @@ impl Log {
         self.push(Kept::Access(Box::new(Access { groups: entry.groups(), salts: Salts::from_seed(&seed) })));
     }
 
+    /// An access of these groups, canonical or not.
+    pub(crate) fn raw(&mut self, groups: [Vec<u8>; 5]) {
+        self.push(Kept::Access(Box::new(Access { groups, salts: Salts::from_seed(&[3; 32]) })));
+    }
+
+    /// What a frame says of an access that is opened, without its index.
+    pub(crate) fn opened_body(&self, index: usize) -> Vec<u8> {
+        let Kept::Access(access) = &self.kept[index] else { unreachable!() };
+        let mut body = Vec::new();
+        for (salt, group) in access.salts.0.iter().zip(&access.groups) {
+            body.push(1);
+            body.extend_from_slice(salt);
+            body.extend_from_slice(&u32::try_from(group.len()).unwrap().to_be_bytes());
+            body.extend_from_slice(group);
+        }
+        body
+    }
+
     fn push(&mut self, kept: Kept) {
         self.full.extend(self.edge.append(leaf_hash(&kept.leaf().to_bytes())));
         self.kept.push(kept);
@@ -122,10 +140,21 @@ impl Log {
         view: impl Fn(u64) -> View,
     ) -> Vec<u8> {
         let note = signer().sign_checkpoint(&self.checkpoint()).unwrap();
+        self.export_as(self.header(first, end), &note, earlier, view)
+    }
+
+    /// An export with this header, under this signed checkpoint.
+    pub(crate) fn export_as(
+        &self,
+        header: Header,
+        note: &str,
+        earlier: Option<u64>,
+        view: impl Fn(u64) -> View,
+    ) -> Vec<u8> {
         let proof = earlier.map(|size| consistency_proof(size, self.edge.size(), &self.tiles()).unwrap());
         let earlier = earlier.zip(proof.as_deref());
-        let header = self.header(first, end);
-        let mut writer = Writer::begin(Vec::new(), header, &note, self.edge.clone(), earlier).unwrap();
+        let (first, end) = (header.first, header.end);
+        let mut writer = Writer::begin(Vec::new(), header, note, self.edge.clone(), earlier).unwrap();
         for index in first..end {
             while let Some(id) = writer.needs() {
                 let tile = self.full.iter().find(|tile| tile.id() == Some(id)).unwrap();
@@ -250,6 +279,37 @@ impl Frames {
         );
         self.0.push((kind, signer().sign_note(&text).unwrap().into_bytes()));
         self.bytes()
+    }
+
+    /// Changes what the frame of the entry at `index` says.
+    pub(crate) fn change(&mut self, index: u64, change: impl FnOnce(&mut Vec<u8>)) {
+        let at = self.at(index);
+        change(&mut self.0[at].1);
+    }
+
+    /// Makes the frame of the entry at `index` one of another kind that says something else.
+    pub(crate) fn turn(&mut self, index: u64, kind: u8, body: &[u8]) {
+        let at = self.at(index);
+        self.0[at] = (kind, [&index.to_be_bytes(), body].concat());
+    }
+
+    /// Exchanges the frames of two entries.
+    pub(crate) fn swap(&mut self, one: u64, other: u64) {
+        let (one, other) = (self.at(one), self.at(other));
+        self.0.swap(one, other);
+    }
+
+    /// Puts the frame of the entry at `index` there twice.
+    pub(crate) fn repeat(&mut self, index: u64) {
+        let at = self.at(index);
+        let frame = self.0[at].clone();
+        self.0.insert(at, frame);
+    }
+
+    /// Adds an opened entry before the manifest.
+    pub(crate) fn add(&mut self, index: u64, body: &[u8]) {
+        let at = self.0.len() - 1;
+        self.0.insert(at, (6, [&index.to_be_bytes(), body].concat()));
     }
 
     /// Where the frame of the entry at `index` is.

@@ -20,7 +20,7 @@ use custodia_support::{
 use crate::clinic::{Clinic, observation, patient};
 
 fn trust(key: &Vkey, earlier: Option<Checkpoint>) -> Trust {
-    Trust { origin: ORIGIN.to_owned(), keys: vec![key.clone()], quorum: 0, earlier }
+    Trust::of_log(key, earlier)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,7 +49,7 @@ async fn an_edited_log_is_exported_to_nobody_who_verifies_it() {
             assert!(proof.verify(&leaf.body, ORIGIN, std::slice::from_ref(&key), 0).is_err(), "{what}");
         }
         let (config, _database, _folder) = clinic.server.stop().await;
-        let trust = Trust { origin: ORIGIN.to_owned(), keys: vec![key], quorum: 0, earlier: None };
+        let trust = Trust::of_log(&key, None);
         // Refused already by whoever exports it, or by whoever verifies what was exported.
         let Ok(parts) = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await else {
             continue;

@@ -2,20 +2,21 @@
 
 use std::ffi::OsString;
 
-use custodia_audit::{KeyKind, Vkey};
+use custodia_audit::{KeyKind, Policy, Vkey};
 
 /// How to call the program.
 pub(crate) const USAGE: &str = "\
 Verifies Custodia's audit log offline.
 
-  custodia-verify --vkey KEY [options] EXPORT_FILE
+  custodia-verify --vkey KEY | --policy FILE [options] EXPORT_FILE
       verifies an export: every entry of its range, and that the range is complete
-  custodia-verify proof --vkey KEY [options] PROOF_FILE ENTRY
+  custodia-verify proof --vkey KEY | --policy FILE [options] PROOF_FILE ENTRY
       verifies a .tlog-proof; ENTRY is a log entry in hexadecimal, or a file that holds its bytes
 
   --vkey KEY        a key of the log (type 01) or of a witness (type 04): name+id+base64; repeatable
-  --origin ORIGIN   the log's name; without it, the name of the first log key
   --quorum N        how many of the witnesses given must have cosigned; without it, none
+  --policy FILE     a trust policy (c2sp.org/tlog-policy) in place of --vkey and --quorum
+  --origin ORIGIN   the log's name; without it, the name of the first log key
   --earlier FILE    a checkpoint you kept, which this log must continue (exports only)
   --entries FILE    write each verified entry to FILE, one JSON document a line (exports only)
   --json            print the report as JSON
@@ -53,16 +54,22 @@ pub(crate) enum Command {
     },
 }
 
+/// Whom to believe, as it was given.
+pub(crate) enum Believed {
+    /// Keys, and how many of the witnesses' must have signed.
+    Keys(Policy),
+    /// The path of a policy.
+    File(String),
+}
+
 /// The command line.
 pub(crate) struct Options {
     /// What to do.
     pub(crate) command: Command,
-    /// The log's name.
-    pub(crate) origin: String,
-    /// The keys to trust.
-    pub(crate) keys: Vec<Vkey>,
-    /// How many witnesses must have signed.
-    pub(crate) quorum: usize,
+    /// The log's name, if it was given.
+    pub(crate) origin: Option<String>,
+    /// Whom to believe.
+    pub(crate) believed: Believed,
     /// The path of an earlier checkpoint.
     pub(crate) earlier: Option<String>,
     /// How to print.
@@ -75,6 +82,7 @@ struct Raw {
     keys: Vec<Vkey>,
     origin: Option<String>,
     quorum: Option<usize>,
+    policy: Option<String>,
     earlier: Option<String>,
     entries: Option<String>,
     plain: Vec<String>,
@@ -96,6 +104,7 @@ impl Raw {
                     raw.keys.push(Vkey::parse(&value()?).map_err(|fault| format!("--vkey: {fault}"))?)
                 }
                 "--origin" => once(&mut raw.origin, &argument, value()?)?,
+                "--policy" => once(&mut raw.policy, &argument, value()?)?,
                 "--earlier" => once(&mut raw.earlier, &argument, value()?)?,
                 "--entries" => once(&mut raw.entries, &argument, value()?)?,
                 "--quorum" => {
@@ -124,6 +133,29 @@ impl Raw {
     }
 }
 
+impl Raw {
+    fn believed(self) -> Result<Believed, String> {
+        if let Some(file) = self.policy {
+            let alone = self.keys.is_empty() && self.quorum.is_none();
+            return if alone {
+                Ok(Believed::File(file))
+            } else {
+                Err("--policy stands in place of --vkey and --quorum".into())
+            };
+        }
+        let is_kind = |kind| move |key: &&Vkey| key.kind() == kind;
+        if !self.keys.iter().any(|key| is_kind(KeyKind::Ed25519)(&key)) {
+            return Err("--vkey with a key of the log (type 01), or --policy, is wanted".into());
+        }
+        let witnesses = self.keys.iter().filter(is_kind(KeyKind::Cosignature)).count();
+        let quorum = self.quorum.unwrap_or(0);
+        if quorum > witnesses {
+            return Err(format!("--quorum {quorum} wants as many witness keys, but {witnesses} are given"));
+        }
+        Ok(Believed::Keys(Policy::of_keys(&self.keys, quorum)))
+    }
+}
+
 fn once<T>(slot: &mut Option<T>, argument: &str, value: T) -> Result<(), String> {
     match slot.replace(value) {
         None => Ok(()),
@@ -136,19 +168,10 @@ impl Options {
     pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let mut raw = Raw::read(arguments)?;
         let command = if raw.is_help { Command::Help } else { raw.command()? };
-        let log_key = raw.keys.iter().find(|key| key.kind() == KeyKind::Ed25519);
-        let origin = match (raw.origin, log_key, &command) {
-            (_, _, Command::Help) => String::new(),
-            (_, None, _) => return Err("--vkey with a key of the log (type 01) is wanted".into()),
-            (Some(origin), ..) => origin,
-            (None, Some(key), _) => key.name().to_owned(),
-        };
-        let witnesses = raw.keys.iter().filter(|key| key.kind() == KeyKind::Cosignature).count();
-        let quorum = raw.quorum.unwrap_or(0);
-        if quorum > witnesses {
-            return Err(format!("--quorum {quorum} wants as many witness keys, but {witnesses} are given"));
-        }
         let form = if raw.is_json { Form::Json } else { Form::Text };
-        Ok(Self { command, origin, keys: raw.keys, quorum, earlier: raw.earlier, form })
+        let is_help = matches!(command, Command::Help);
+        let (origin, earlier) = (raw.origin.take(), raw.earlier.take());
+        let believed = if is_help { Believed::Keys(Policy::default()) } else { raw.believed()? };
+        Ok(Self { command, origin, believed, earlier, form })
     }
 }

@@ -1,7 +1,7 @@
 //! Verdicts, for people and as JSON.
 
 use custodia_audit::bundle::{Fault, Finding, Observation, Place, Report};
-use custodia_audit::{Checkpoint, Leaf};
+use custodia_audit::{Checkpoint, Cosigned, Leaf};
 use serde_json::json;
 
 use super::options::Form;
@@ -21,6 +21,7 @@ pub(crate) fn verified(report: &Report, form: Form) -> String {
         "VERIFIED".to_owned(),
         format!("  log        {}", header.origin.escape_debug()),
         format!("  checkpoint {} entries, root {}", report.size, report.root),
+        format!("  cosigned   {}", cosigned(&report.cosigned)),
         format!(
             "  range      {} up to, not including, {}: {total} entries, {whole}",
             header.first, header.end
@@ -77,13 +78,33 @@ pub(crate) fn refused(fault: &Fault, form: Form) -> String {
         Form::Text => format!("REFUSED\n  where  {}\n  why    {}", fault.place, fault.reason),
         Form::Json => {
             let (place, reason) = (fault.place.to_string(), fault.reason.to_string());
-            json!({ "verified": false, "place": place, "index": index, "reason": reason }).to_string()
+            let code = fault.reason.code();
+            json!({ "verified": false, "place": place, "index": index, "code": code, "reason": reason })
+                .to_string()
         }
     }
 }
 
+/// Who cosigned, and when.
+fn cosigned(witnesses: &[Cosigned]) -> String {
+    if witnesses.is_empty() {
+        return "by no witness that you named".to_owned();
+    }
+    let words = witnesses.iter().map(|one| {
+        let seconds = i64::try_from(one.time).unwrap_or(i64::MAX);
+        format!("{} at {}", one.witness.escape_debug(), utc(seconds.saturating_mul(1_000_000)))
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// A proof that verified.
-pub(crate) fn verified_proof(index: u64, checkpoint: &Checkpoint, leaf: &Leaf, form: Form) -> String {
+pub(crate) fn verified_proof(
+    index: u64,
+    checkpoint: &Checkpoint,
+    cosigners: &[Cosigned],
+    leaf: &Leaf,
+    form: Form,
+) -> String {
     let (origin, size) = (&checkpoint.origin, checkpoint.size);
     match form {
         Form::Text => {
@@ -91,23 +112,26 @@ pub(crate) fn verified_proof(index: u64, checkpoint: &Checkpoint, leaf: &Leaf, f
                 Leaf::Access(_) => "an access",
                 Leaf::Control(_) => "a control entry",
             };
-            let origin = origin.escape_debug();
+            let (origin, cosigned) = (origin.escape_debug(), cosigned(cosigners));
             format!(
-                "VERIFIED\n  log        {origin}\n  checkpoint {size} entries\n  index      {index}: {kind}"
+                "VERIFIED\n  log        {origin}\n  checkpoint {size} entries\n  cosigned   {cosigned}\n  index      {index}: {kind}"
             )
         }
         Form::Json => {
-            json!({ "verified": true, "origin": origin, "size": size, "index": index, "entry": leaf })
-                .to_string()
+            let proof = json!({
+                "verified": true, "origin": origin, "size": size, "cosigned": cosigners, "index": index,
+                "entry": leaf,
+            });
+            proof.to_string()
         }
     }
 }
 
 /// A proof that is refused.
-pub(crate) fn refused_proof(reason: &str, form: Form) -> String {
+pub(crate) fn refused_proof(code: &str, reason: &str, form: Form) -> String {
     match form {
         Form::Text => format!("REFUSED\n  why    {reason}"),
-        Form::Json => json!({ "verified": false, "reason": reason }).to_string(),
+        Form::Json => json!({ "verified": false, "code": code, "reason": reason }).to_string(),
     }
 }
 

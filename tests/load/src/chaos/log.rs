@@ -237,7 +237,7 @@ pub(super) fn check_export(file: &Path, vkey: &Vkey, receipts: &[Receipt]) -> Re
     }
     let mut shown = Shown::default();
     let input = File::open(file).map_err(Fault::io("open", file))?;
-    let trust = Trust { origin: vkey.name().to_owned(), keys: vec![vkey.clone()], quorum: 0, earlier: None };
+    let trust = Trust::of_log(vkey, None);
     let sink = |entry: VerifiedEntry| {
         for receipt in wanted.remove(&entry.index).into_iter().flatten() {
             match mismatch(&entry, receipt) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use custodia_audit::{
-    Checkpoint, ProofFile,
+    Checkpoint, Policy, ProofFile,
     bundle::{self, Trust, VerifiedBody, VerifiedEntry},
 };
 use tokio::process::Command;
@@ -37,8 +37,8 @@ pub(super) async fn run(tour: &mut Tour, cast: &Cast, place: &Place<'_>, seen: u
     write(&kept, &reply.body)?;
     let exported = export(folder, &file, &kept).await?;
     tour.fact("`custodia audit export` writes the whole log into a file", &exported.0, exported.1)?;
-    let trust =
-        Trust { origin: place.origin.to_owned(), keys: keys.to_vec(), quorum: 0, earlier: Some(earlier) };
+    let policy = Policy::of_keys(&keys, 0);
+    let trust = Trust { origin: place.origin.to_owned(), policy, earlier: Some(earlier) };
     judge(tour, place, &file, &kept, &trust, seen).await
 }
 

@@ -1,0 +1,701 @@
+//! The cases: an export, whom its auditor believes, and what is to be said of it.
+
+use custodia_audit::bundle::Header;
+use custodia_audit::*;
+
+use super::support::*;
+
+/// What is to be said.
+pub(crate) enum Said {
+    /// Verified, with these findings.
+    Verified(Vec<&'static str>),
+    /// Refused at this place with this code.
+    Refused(&'static str, &'static str),
+    /// Either, but the same by both.
+    Anything,
+}
+
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) export: Vec<u8>,
+    pub(crate) keys: Vec<Vkey>,
+    pub(crate) quorum: usize,
+    pub(crate) policy: Option<String>,
+    pub(crate) earlier: Option<String>,
+    pub(crate) said: Said,
+}
+
+fn case(name: &str, export: Vec<u8>, said: Said) -> Case {
+    let keys = vec![signer().vkey()];
+    Case { name: name.into(), export, keys, quorum: 0, policy: None, earlier: None, said }
+}
+
+fn verified(name: &str, export: Vec<u8>) -> Case {
+    case(name, export, Said::Verified(Vec::new()))
+}
+
+fn refused(name: &str, export: Vec<u8>, place: &'static str, code: &'static str) -> Case {
+    case(name, export, Said::Refused(place, code))
+}
+
+fn opened(_: u64) -> View {
+    View::Opened
+}
+
+fn mixed(index: u64) -> View {
+    match index % 4 {
+        0 => View::Opened,
+        1 => View::Withheld,
+        2 => View::WithoutWho,
+        _ => View::WithoutWhen,
+    }
+}
+
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = sound();
+    cases.extend(tampered());
+    cases.extend(frames());
+    cases.extend(other_logs());
+    cases.extend(continued());
+    cases.extend(witnessed());
+    cases.extend(nodes());
+    cases.extend(misspelt());
+    cases
+}
+
+fn sound() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for size in [0, 1, 2, 255, 256, 257, 600] {
+        let log = Log::of(size);
+        for (first, end) in [(0, size), (size / 3, size / 2), (size, size)] {
+            cases.push(verified(&format!("{first}..{end} of {size}"), log.export(first, end, mixed)));
+        }
+    }
+    let log = Log::of(65_536 + 300);
+    cases.push(verified("two levels of full tiles", log.export(65_500, 65_600, mixed)));
+    let header = Header { tenant: Some("clinic".into()), ..log.header(65_500, 65_502) };
+    let note = signer().sign_checkpoint(&log.checkpoint()).unwrap();
+    cases.push(verified("of one tenant", log.export_as(header, &note, None, opened)));
+    cases
+}
+
+type Tamper = fn(&mut Frames);
+
+/// Tampering by the worst forger: who also signs the manifest anew with the log's own key.
+fn tampered() -> Vec<Case> {
+    let bundle = Log::of(12).export(0, 12, opened);
+    let table: [(&str, Tamper, &str, &str); 13] = [
+        ("edit", |f| f.change(6, |p| p[200] ^= 1), "index 6", "not-in-log"),
+        ("edit a salt", |f| f.change(6, |p| p[10] ^= 1), "index 6", "not-in-log"),
+        ("delete", |f| drop(f.0.remove(f.at(6))), "index 6", "order"),
+        ("delete the first", |f| drop(f.0.remove(f.at(0))), "index 0", "order"),
+        ("delete the last", |f| drop(f.0.remove(f.at(11))), "index 11", "missing"),
+        ("reorder", |f| f.swap(6, 7), "index 6", "order"),
+        ("swap what they say", swap_bodies, "index 6", "not-in-log"),
+        ("duplicate", |f| f.repeat(6), "index 7", "order"),
+        ("renumber", |f| f.change(6, |p| p[7] = 9), "index 6", "order"),
+        ("withhold another", |f| f.turn(6, 7, &[9; 32]), "index 6", "not-in-log"),
+        ("a withheld one claimed as opened", claim_opened, "index 6", "not-in-log"),
+        ("an access claimed as control", claim_control, "index 6", "not-in-log"),
+        (
+            "beyond the range",
+            |f| {
+                let p = f.0[f.at(11)].1[8..].to_vec();
+                f.add(12, &p)
+            },
+            "manifest",
+            "order",
+        ),
+    ];
+    let mut cases: Vec<Case> = table
+        .into_iter()
+        .map(|(name, tamper, place, code)| {
+            let mut frames = Frames::of(&bundle);
+            tamper(&mut frames);
+            refused(name, frames.resealed(), place, code)
+        })
+        .collect();
+    let mut plain = Frames::of(&bundle);
+    plain.change(6, |p| p[200] ^= 1);
+    cases.push(refused("edit, and leave the manifest", plain.bytes(), "index 6", "not-in-log"));
+    for (length, place) in [(5, "beginning of the file"), (30, "header"), (bundle.len() - 1, "manifest")] {
+        cases.push(refused("truncate", bundle[..length].to_vec(), place, "truncated"));
+    }
+    cases.push(refused("append", [&bundle[..], b"\0"].concat(), "manifest", "trailing"));
+    cases
+}
+
+fn swap_bodies(frames: &mut Frames) {
+    let (a, b) = (frames.at(6), frames.at(8));
+    let (six, eight) = (frames.0[a].1[8..].to_vec(), frames.0[b].1[8..].to_vec());
+    frames.0[a].1.splice(8.., eight);
+    frames.0[b].1.splice(8.., six);
+}
+
+/// Groups made up for an entry that the log holds, but never showed.
+fn claim_opened(frames: &mut Frames) {
+    let groups = entry(ORIGIN, "node-a", 2, 1_700_000_006_000_018, 4).groups();
+    let mut body = Vec::new();
+    for group in &groups {
+        body.push(1);
+        body.extend_from_slice(&[7; 32]);
+        body.extend_from_slice(&u32::try_from(group.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(group);
+    }
+    frames.turn(6, 6, &body);
+}
+
+fn claim_control(frames: &mut Frames) {
+    let control =
+        Control::Heartbeat { node: "node-a".into(), time_micros: 1_700_000_006_000_018, sequence: 2 };
+    frames.turn(6, 8, &Leaf::Control(control).to_bytes());
+}
+
+/// Parts of the file that are missing, repeated, moved or not what they claim.
+fn frames() -> Vec<Case> {
+    let bundle = Log::of(300).export_from(250, 260, Some(100), opened);
+    let table: [(&str, Tamper, &str, &str); 15] = [
+        ("no header", |f| drop(f.0.remove(0)), "header", "unexpected"),
+        ("no checkpoint", |f| drop(f.0.remove(1)), "checkpoint", "unexpected"),
+        ("no edge", |f| drop(f.0.remove(3)), "edge of the tree", "unexpected"),
+        (
+            "two edges",
+            |f| {
+                let edge = f.0[3].clone();
+                f.0.insert(3, edge)
+            },
+            "index 250",
+            "unexpected",
+        ),
+        ("no tile", |f| drop(f.0.remove(4)), "index 250", "not-in-log"),
+        (
+            "a tile twice",
+            |f| {
+                let tile = f.0[4].clone();
+                f.0.insert(4, tile)
+            },
+            "index 250",
+            "unexpected",
+        ),
+        ("a tile too late", |f| f.0.swap(4, 5), "index 250", "not-in-log"),
+        ("another tile", |f| f.0[4].1[8] = 1, "index 250", "unexpected"),
+        ("an edited tile", |f| f.0[4].1[100] ^= 1, "index 250", "tile"),
+        ("a narrow tile", |f| f.0[4].1.truncate(9 + 255 * 32), "index 250", "tile"),
+        ("half a hash", |f| f.0[4].1.truncate(1000), "index 250", "form"),
+        ("an edited edge", |f| f.0[3].1[0] ^= 1, "edge of the tree", "root"),
+        ("a short edge", |f| f.0[3].1.truncate(32), "edge of the tree", "form"),
+        ("half a proof", |f| f.0[2].1.truncate(20), "consistency proof", "form"),
+        ("a strange part", |f| f.0[5].0 = 77, "index 250", "unexpected"),
+    ];
+    let mut cases: Vec<Case> = table
+        .into_iter()
+        .map(|(name, tamper, place, code)| {
+            let mut frames = Frames::of(&bundle);
+            tamper(&mut frames);
+            refused(name, frames.resealed(), place, code)
+        })
+        .collect();
+    let long = [MAGIC, &[1, 0xff, 0xff, 0xff, 0xff]].concat();
+    cases.push(refused("too long a part", long, "header", "too-long"));
+    cases.push(refused(
+        "not an export",
+        b"PK\x03\x04 and so on, for a while".to_vec(),
+        "beginning of the file",
+        "magic",
+    ));
+    let mut frames = Frames::of(&bundle);
+    let last = frames.0.len() - 1;
+    frames.0[last].1 = signer().sign_note("something else\n").unwrap().into_bytes();
+    cases.push(refused("another manifest", frames.bytes(), "manifest", "manifest"));
+    frames.0[last].1 = b"not a note".to_vec();
+    cases.push(refused("no manifest", frames.bytes(), "manifest", "form"));
+    cases
+}
+
+/// Exports of other logs, and of forks of this one.
+fn other_logs() -> Vec<Case> {
+    let log = Log::of(12);
+    let bundle = log.export(0, 12, opened);
+    let other = Log::new("audit.example/other");
+    let note =
+        Signer::from_seed("audit.example/other", &[7; 32]).unwrap().sign_checkpoint(&other.checkpoint());
+    let mut cases = vec![refused(
+        "of another log",
+        other.export_as(other.header(0, 0), &note.unwrap(), None, opened),
+        "header",
+        "origin",
+    )];
+    let stranger = Signer::from_seed(ORIGIN, &[8; 32]).unwrap();
+    let note = stranger.sign_checkpoint(&log.checkpoint()).unwrap();
+    let strange = log.export_as(log.header(0, 12), &note, None, opened);
+    cases.push(refused("signed by another key", strange, "checkpoint", "unsigned"));
+
+    let mut fork = Log::new(ORIGIN);
+    (0..12).for_each(|sequence| fork.access("node-a", sequence, 0));
+    let forked = Frames::of(&fork.export(0, 12, opened));
+    let mut frames = Frames::of(&bundle);
+    frames.0[2] = forked.0[2].clone();
+    cases.push(refused("a fork's edge", frames.resealed(), "edge of the tree", "root"));
+    let mut frames = Frames::of(&bundle);
+    let at = frames.at(6);
+    frames.0[at] = forked.0[forked.at(6)].clone();
+    cases.push(refused("a fork's entry", frames.resealed(), "index 6", "not-in-log"));
+    let mut frames = Frames::of(&bundle);
+    frames.0[1].1 =
+        String::from_utf8(frames.0[1].1.clone()).unwrap().replace("\n12\n", "\n13\n").into_bytes();
+    cases.push(refused("an edited checkpoint", frames.resealed(), "checkpoint", "signature"));
+    let mut both = refused("two log keys, one bad signature", bundle.clone(), "checkpoint", "signature");
+    let mut frames = Frames::of(&both.export);
+    let line = stranger.sign_checkpoint(&fork.checkpoint()).unwrap();
+    frames.0[1].1.extend_from_slice(line.rsplit_once("\n\n").unwrap().1.as_bytes());
+    both.export = frames.resealed();
+    both.keys.push(stranger.vkey());
+    cases.push(both);
+    let mut frames = Frames::of(&bundle);
+    let last = frames.0.len() - 1;
+    let text = Note::parse(&frames.0[last].1).unwrap().text().to_owned();
+    frames.0[last].1 = stranger.sign_note(&text).unwrap().into_bytes();
+    cases.push(refused("a stranger's manifest", frames.bytes(), "manifest", "unsigned"));
+    cases
+}
+
+/// Exports under an earlier checkpoint that the auditor kept.
+fn continued() -> Vec<Case> {
+    let log = Log::of(300);
+    let sign = |log: &Log| signer().sign_checkpoint(&log.checkpoint()).unwrap();
+    let kept = |mut case: Case, earlier: &Log| {
+        case.earlier = Some(sign(earlier));
+        case
+    };
+    let export = |earlier| log.export_from(290, 300, earlier, opened);
+    let mut fork = Log::new(ORIGIN);
+    (0..100).for_each(|sequence| fork.access("node-a", sequence, 0));
+    let mut cases = vec![
+        kept(verified("the same checkpoint", export(None)), &log),
+        kept(verified("from the empty log", export(None)), &Log::of(0)),
+        kept(refused("a fork since", export(Some(100)), "consistency proof", "root"), &fork),
+        kept(refused("rolled back since", export(Some(100)), "consistency proof", "shrunk"), &Log::of(301)),
+        kept(refused("no proof", export(None), "consistency proof", "no-proof"), &Log::of(100)),
+        kept(refused("another proof", export(Some(101)), "consistency proof", "no-proof"), &Log::of(100)),
+    ];
+    for size in [1, 2, 3, 64, 99, 100, 128, 255, 256, 257, 299] {
+        cases.push(kept(verified(&format!("continues {size}"), export(Some(size))), &Log::of(size)));
+    }
+    let (mut long, mut short) = (Frames::of(&export(Some(100))), Frames::of(&export(Some(100))));
+    long.0[2].1.extend_from_slice(&[7; 32]);
+    let length = short.0[2].1.len();
+    short.0[2].1.truncate(length - 32);
+    let proof_length =
+        |name, frames: Frames| refused(name, frames.resealed(), "consistency proof", "proof-length");
+    cases.push(kept(proof_length("a long proof", long), &Log::of(100)));
+    cases.push(kept(proof_length("a short proof", short), &Log::of(100)));
+    cases
+}
+
+fn witness(number: u8) -> Cosigner {
+    Cosigner::from_seed(&format!("w.example/{number}"), &[number; 32]).unwrap()
+}
+
+/// Exports whose checkpoint witnesses cosigned, and policies that ask for them.
+fn witnessed() -> Vec<Case> {
+    let log = Log::of(12);
+    let note = signer().sign_checkpoint(&log.checkpoint()).unwrap();
+    let cosigned = |numbers: &[u8]| {
+        let lines =
+            numbers.iter().map(|number| witness(*number).cosign(&log.checkpoint(), 1_700_000_000).unwrap());
+        log.export_as(log.header(0, 12), &format!("{note}{}", lines.collect::<String>()), None, opened)
+    };
+    let policy = |quorum: &str| {
+        let witnesses = (1..=3).map(|number| format!("witness w{number} {}\n", witness(number).vkey()));
+        let (log, witnesses) = (signer().vkey(), witnesses.collect::<String>());
+        format!(
+            "# whom we believe\nlog {log} https://clinic.example/audit\n{witnesses}group two 2 w1 w2\ngroup all all two w3\n\nquorum {quorum}\n"
+        )
+    };
+    let with = |mut case: Case, quorum| {
+        case.policy = Some(policy(quorum));
+        case
+    };
+    let by_keys = |mut case: Case, quorum| {
+        case.keys.extend([witness(1).vkey(), witness(2).vkey(), witness(3).vkey()]);
+        case.quorum = quorum;
+        case
+    };
+    let forged = {
+        let line = witness(1).cosign(&Log::of(11).checkpoint(), 1_700_000_000).unwrap();
+        log.export_as(log.header(0, 12), &format!("{note}{line}"), None, opened)
+    };
+    let alone = {
+        let line = witness(1).cosign(&log.checkpoint(), 1_700_000_000).unwrap();
+        log.export_as(log.header(0, 12), &format!("{}\n{line}", log.checkpoint().to_text()), None, opened)
+    };
+    let far = witness(1).cosign(&log.checkpoint(), u64::try_from(i64::MAX).unwrap()).unwrap();
+    vec![
+        with(verified("no quorum", cosigned(&[])), "none"),
+        with(verified("a group of two", cosigned(&[2, 1])), "two"),
+        with(verified("groups of groups", cosigned(&[1, 2, 3])), "all"),
+        with(verified("one by name", cosigned(&[1, 3, 9])), "w3"),
+        with(refused("one of two", cosigned(&[1, 3]), "checkpoint", "quorum"), "two"),
+        with(refused("twice the same", cosigned(&[1, 1]), "checkpoint", "quorum"), "two"),
+        with(refused("strangers", cosigned(&[7, 8]), "checkpoint", "quorum"), "two"),
+        with(refused("without the third", cosigned(&[1, 2]), "checkpoint", "quorum"), "all"),
+        with(refused("a cosignature of another size", forged.clone(), "checkpoint", "signature"), "none"),
+        with(refused("without the log's signature", alone, "checkpoint", "unsigned"), "w1"),
+        verified("a bad cosignature of a witness nobody asked for", forged),
+        by_keys(verified("two of three keys", cosigned(&[1, 3])), 2),
+        by_keys(refused("one of three keys", cosigned(&[3]), "checkpoint", "quorum"), 2),
+        by_keys(
+            verified(
+                "a time far away",
+                log.export_as(log.header(0, 12), &format!("{note}{far}"), None, opened),
+            ),
+            1,
+        ),
+    ]
+}
+
+/// What the entries say about the nodes that wrote them.
+fn nodes() -> Vec<Case> {
+    let start =
+        |node: &str, time_micros| Control::Start { node: node.into(), time_micros, version: "1".into() };
+    let whole = |log: &Log, view: fn(u64) -> View| log.export(0, log.edge.size(), view);
+    let mut cases = Vec::new();
+
+    let mut gap = Log::of(12);
+    gap.access("node-a", 9, 1_800_000_000_000_000);
+    cases.push(refused("an entry the server left out", whole(&gap, opened), "index 12", "sequence"));
+    let mut again = Log::of(12);
+    again.access("node-a", 4, 1_800_000_000_000_000);
+    cases.push(refused("a number twice", whole(&again, opened), "index 12", "sequence"));
+
+    let mut odd = Log::of(12);
+    odd.access("node-a", 5, 1_600_000_000_000_000);
+    odd.control(Control::Heartbeat {
+        node: "node-a".into(),
+        time_micros: 1_500_000_000_000_000,
+        sequence: 9,
+    });
+    odd.access("node-z", 4, i64::MIN);
+    odd.control(start("node-z", i64::MAX));
+    odd.access("node-z", 0, i64::MIN);
+    odd.control(Control::Restore {
+        node: "node-a".into(),
+        time_micros: 0,
+        restored_size: 3,
+        anchored_size: 12,
+        anchored_root: [1; 32],
+    });
+    odd.control(Control::KeyRotation { time_micros: 1, old_vkey: "a".into(), new_vkey: "b".into() });
+    odd.control(Control::ShardLink { time_micros: -1, origin: "o".into(), size: 1, root: [2; 32] });
+    odd.control(Control::PolicyChange { node: "node-a".into(), time_micros: 5, policy_set: [3; 32] });
+    odd.control(Control::Export { node: "node-a".into(), time_micros: 4, first: 0, end: u64::MAX, size: 3 });
+    let findings = vec![
+        "clock-backwards",
+        "clock-backwards",
+        "heartbeat",
+        "late-start",
+        "clock-backwards",
+        "clock-backwards",
+        "restored",
+        "key-rotated",
+        "clock-backwards",
+    ];
+    cases.push(case("a clock that runs back, and more", whole(&odd, opened), Said::Verified(findings)));
+    cases.push(case("the same, in part withheld", whole(&odd, mixed), Said::Anything));
+
+    let mut strays = Log::new(ORIGIN);
+    let mut stray = entry("audit.example/other", "n", 0, 0, 0);
+    strays.entry(&stray);
+    stray.event.origin = ORIGIN.into();
+    stray.event.sequence = 1;
+    stray.subject.tenant = Some("other".into());
+    strays.entry(&stray);
+    let note = signer().sign_checkpoint(&strays.checkpoint()).unwrap();
+    let header = Header { tenant: Some("clinic".into()), ..strays.header(0, 2) };
+    let export = strays.export_as(header, &note, None, opened);
+    cases.push(case(
+        "of another log and tenant",
+        export,
+        Said::Verified(vec!["other-origin", "other-tenant"]),
+    ));
+
+    let mut far = Log::new(ORIGIN);
+    far.access("n", u64::MAX, 0);
+    far.control(Control::Heartbeat { node: "n".into(), time_micros: 0, sequence: u64::MAX });
+    far.access("n", u64::MAX, 0);
+    cases.push(case("numbers at their end", whole(&far, opened), Said::Verified(vec!["late-start"])));
+    let mut many = Log::new(ORIGIN);
+    (0..1_100).for_each(|number| many.access("n", number, -i64::try_from(number).unwrap()));
+    cases.push(case("more findings than are kept", whole(&many, opened), Said::Anything));
+    cases
+}
+
+/// Entries and headers that are in the tree, and spelt in a way the format does not know.
+fn misspelt() -> Vec<Case> {
+    let log = Log::of(2);
+    let spelt = |header: &[u8]| {
+        let mut frames = Frames::of(&log.export(0, 2, opened));
+        frames.0[0].1 = header.to_vec();
+        frames.resealed()
+    };
+    let sound = Frames::of(&log.export(0, 2, opened)).0[0].1.clone();
+    let mut cases = vec![verified("spelt rightly", spelt(&sound))];
+    type Change = fn(&mut Vec<u8>);
+    let table: [(&str, Change); 8] = [
+        ("nothing", Vec::clear),
+        ("another version", |h| h[2] = 2),
+        ("a long head", |h| {
+            h.splice(2..3, [0x18, 1]);
+        }),
+        ("one byte more", |h| h.push(0)),
+        ("one byte less", |h| {
+            h.pop();
+        }),
+        ("an unknown key", |h| {
+            h[0] += 1;
+            h.extend([0x09, 0]);
+        }),
+        ("keys out of order", |h| {
+            h[0] += 1;
+            h.extend([0x02, 0x60]);
+        }),
+        ("an indefinite map", |h| {
+            h[0] = 0xbf;
+            h.push(0xff);
+        }),
+    ];
+    for (name, change) in table {
+        let mut header = sound.clone();
+        change(&mut header);
+        cases.push(refused(name, spelt(&header), "header", "form"));
+    }
+    let mut deep = vec![0xa1, 0x06];
+    deep.extend([0x81; 100_000]);
+    cases.push(refused("very deep", spelt(&deep), "header", "form"));
+    let range = |first, end| {
+        let mut frames = Frames::of(&log.export(0, 2, opened));
+        let at = frames.0[0].1.len() - b"\x05\x1b\x00\x06\x65\x17\xa4\xcc\x80\x00\x06\x6cyearly audit".len();
+        frames.0[0].1[at - 3] = first;
+        frames.0[0].1[at - 1] = end;
+        frames.resealed()
+    };
+    cases.push(verified("the range as it was", range(0, 2)));
+    cases.push(refused("a range beyond the tree", range(0, 3), "header", "range"));
+    cases.push(refused("a range that ends before it begins", range(2, 1), "header", "range"));
+
+    // Groups that the tree commits to and that are not canonical.
+    for (name, group, bytes) in [
+        ("a null", 4_usize, vec![0xa1, 0x00, 0xf6]),
+        ("an unknown purpose of bytes", 4, vec![0xa1, 0x00, 0x41, 0x00]),
+        (
+            "an unknown kind",
+            0,
+            entry(ORIGIN, "n", 0, 0, 0).groups()[0]
+                .clone()
+                .into_iter()
+                .map(|b| if b == b'a' { b'b' } else { b })
+                .collect(),
+        ),
+        ("not UTF-8", 2, vec![0xa1, 0x00, 0x61, 0xff]),
+        ("a missing field", 1, vec![0xa0]),
+        ("too long", 2, [vec![0xa1, 0x00, 0x7a, 0x00, 0x10, 0x00, 0x00], vec![b'x'; 1 << 20]].concat()),
+        (
+            "an integer too negative",
+            0,
+            vec![0xa1, 0x02, 0x3b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+        ),
+    ] {
+        let mut strange = Log::new(ORIGIN);
+        let mut groups = entry(ORIGIN, "n", 0, 0, 0).groups();
+        groups[group] = bytes;
+        strange.raw(groups);
+        let note = signer().sign_checkpoint(&strange.checkpoint()).unwrap();
+        let mut case = refused(
+            name,
+            strange.export_as(strange.header(0, 1), &note, None, |_| View::Withheld),
+            "index 0",
+            "form",
+        );
+        let mut frames = Frames::of(&case.export);
+        frames.turn(0, 6, &strange.opened_body(0));
+        case.export = frames.resealed();
+        cases.push(case);
+    }
+    cases
+}
+
+/// Small steps of a fixed sequence: the same cases in every run.
+struct Steps(u64);
+
+impl Steps {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % most
+    }
+}
+
+/// Sound exports with one byte changed, removed or added, or one part changed and the manifest signed anew.
+pub(crate) fn damaged(count: usize) -> Vec<Case> {
+    let mut steps = Steps(20_260_101);
+    let bundles = [Log::of(9).export_from(3, 9, Some(5), mixed), Log::of(300).export(250, 262, mixed)];
+    let damage = |number: usize| {
+        let bundle = &bundles[number % 2];
+        let mut bytes = bundle.clone();
+        let at = steps.below(bytes.len());
+        match number % 5 {
+            0 => bytes[at] ^= 1 << steps.below(8),
+            1 => drop(bytes.remove(at)),
+            2 => bytes.insert(at, u8::try_from(steps.below(256)).unwrap()),
+            3 => bytes.truncate(at),
+            _ => {
+                let mut frames = Frames::of(bundle);
+                let last = frames.0.len() - 1;
+                let frame = &mut frames.0[steps.below(last)];
+                let at = steps.below(frame.1.len());
+                frame.1[at] ^= 1 << steps.below(8);
+                bytes = frames.resealed();
+            }
+        }
+        let mut case = case(&format!("damage {number}"), bytes, Said::Anything);
+        case.earlier =
+            number.is_multiple_of(2).then(|| signer().sign_checkpoint(&Log::of(5).checkpoint()).unwrap());
+        case
+    };
+    (0..count).map(damage).collect()
+}
+
+/// Logs of nodes that start, count, skip, repeat and beat as it comes, shown in part.
+pub(crate) fn histories(count: usize) -> Vec<Case> {
+    let mut steps = Steps(20_270_202);
+    let history = |number: usize| {
+        let mut log = Log::new(ORIGIN);
+        let mut next = [0_u64; 2];
+        for at in 0..(4 + steps.below(12)) {
+            let which = steps.below(2);
+            let node = ["a", "b"][which];
+            let time_micros = i64::try_from(10 * at).unwrap() - i64::from(steps.below(6) == 0) * 25;
+            match steps.below(8) {
+                0 => {
+                    let (node, version) = (node.into(), "1".into());
+                    log.control(Control::Start { node, time_micros, version });
+                    next[which] *= u64::from(steps.below(2) == 0);
+                }
+                1 => {
+                    let sequence = next[which] + u64::from(steps.below(4) == 0);
+                    log.control(Control::Heartbeat { node: node.into(), time_micros, sequence });
+                }
+                _ => {
+                    // One in ten skips a number or goes back by one.
+                    let sequence = match steps.below(20) {
+                        0 => next[which] + 1,
+                        1 => next[which].saturating_sub(1),
+                        _ => next[which],
+                    };
+                    log.access(node, sequence, time_micros);
+                    next[which] = sequence + 1;
+                }
+            }
+        }
+        let hide = steps.below(3);
+        let first = u64::try_from(steps.below(3)).unwrap();
+        let view = |index: u64| if hide > 0 && index % 3 == 1 { View::Withheld } else { View::Opened };
+        case(&format!("history {number}"), log.export(first, log.edge.size(), view), Said::Anything)
+    };
+    (0..count).map(history).collect()
+}
+
+type Call = (String, Vec<String>, i32);
+
+/// Calls that verify a proof, or that ask wrongly, with the exit code of each.
+pub(crate) fn calls(file: &dyn Fn(&str, &[u8]) -> String) -> Vec<Call> {
+    let log = Log::of(300);
+    let note = signer().sign_checkpoint(&log.checkpoint()).unwrap();
+    let line = witness(1).cosign(&log.checkpoint(), 1_700_000_000).unwrap();
+    let entry = |index: usize| log.kept[index].leaf().to_bytes();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let key = signer().vkey().to_string();
+    let mut calls: Vec<Call> = Vec::new();
+    let mut proof = |name: &str, text: &str, entry: &str, more: &[&str], code| {
+        let path = file(&format!("proof-{}", calls.len()), text.as_bytes());
+        let mut arguments = vec!["--json".to_owned()];
+        arguments.extend(more.iter().map(|word| (*word).to_owned()));
+        arguments.extend(["proof".into(), path, entry.into()]);
+        calls.push((name.to_owned(), arguments, code));
+    };
+    let of = |index: u64| {
+        let hashes = inclusion_proof(index, 300, &log.tiles()).unwrap();
+        ProofFile { extra: None, index, hashes, checkpoint: format!("{note}{line}") }
+    };
+    let trust = ["--vkey", key.as_str()];
+    for index in [0, 1, 2, 255, 256, 298, 299] {
+        let leaf = hex(&entry(usize::try_from(index).unwrap()));
+        proof(&format!("of {index}"), &of(index).to_text(), &leaf, &trust, 0);
+        proof(&format!("of {index}, not"), &of(index).to_text(), &hex(&entry(7)), &trust, 1);
+    }
+    let leaf = hex(&entry(9));
+    let text = of(9).to_text();
+    proof("from a file", &text, &file("entry", &entry(9)), &trust, 0);
+    proof("with extra", &ProofFile { extra: Some(b"x".to_vec()), ..of(9) }.to_text(), &leaf, &trust, 0);
+    proof("another index", &text.replace("index 9", "index 10"), &leaf, &trust, 1);
+    proof("an index beyond", &text.replace("index 9", "index 300"), &leaf, &trust, 1);
+    proof("a zero before", &text.replace("index 9", "index 09"), &leaf, &trust, 1);
+    proof("another first line", &text.replacen("@v1", "@v2", 1), &leaf, &trust, 1);
+    proof("no blank line", &text.replacen("\n\n", "\n", 2), &leaf, &trust, 1);
+    let (mut short, mut long) = (of(9), of(9));
+    short.hashes.pop();
+    long.hashes.push(long.hashes[0]);
+    proof("a hash less", &short.to_text(), &leaf, &trust, 1);
+    proof("a hash more", &long.to_text(), &leaf, &trust, 1);
+    proof("an entry of no form", &text, "0200", &trust, 2);
+    proof("the wrong key", &text, &leaf, &["--vkey", &witness(1).vkey().to_string()], 2);
+    proof("the wrong origin", &text, &leaf, &["--vkey", &key, "--origin", "audit.example/other"], 1);
+    let (w1, w2) = (witness(1).vkey().to_string(), witness(2).vkey().to_string());
+    proof("a witness", &text, &leaf, &["--vkey", &key, "--vkey", &w1, "--quorum", "1"], 0);
+    proof("another witness", &text, &leaf, &["--vkey", &key, "--vkey", &w2, "--quorum", "1"], 1);
+    proof("too high a quorum", &text, &leaf, &["--vkey", &key, "--vkey", &w1, "--quorum", "2"], 2);
+    for (number, (policy, code)) in policies(&key, &w1, &w2).into_iter().enumerate() {
+        let path = file(&format!("policy-{number}"), &policy);
+        let name = format!("policy {}", String::from_utf8_lossy(&policy));
+        proof(&name, &text, &leaf, &["--policy", &path], code);
+    }
+    calls
+}
+
+/// Policies, and the exit code for a proof that w1 cosigned.
+fn policies(key: &str, w1: &str, w2: &str) -> Vec<(Vec<u8>, i32)> {
+    let table = [
+        ("log KEY;quorum none", 0),
+        ("log KEY;witness a W1;quorum a", 0),
+        ("log KEY;witness a W2;quorum a", 1),
+        ("log KEY;witness a W1;witness b W2;group g any a b;quorum g", 0),
+        ("log KEY;witness a W1;witness b W2;group g all a b;quorum g", 1),
+        ("log KEY;witness a W1;witness b W2;group g 2 a b;quorum g", 1),
+        ("\t log  KEY\thttps://x ; # c;;witness all W1;group any 1 all;quorum any", 0),
+        ("witness a W1;quorum a", 2),
+        ("log KEY", 2),
+        ("log KEY;quorum a", 2),
+        ("log KEY;quorum none;quorum none", 2),
+        ("log KEY;log KEY;quorum none", 2),
+        ("log W1;quorum none", 2),
+        ("log KEY;witness a KEY;quorum a", 2),
+        ("log KEY;witness a W1;witness b W1;quorum a", 2),
+        ("log KEY;witness a W1;witness a W2;quorum a", 2),
+        ("log KEY;witness none W1;quorum none", 2),
+        ("log KEY;witness a W1;group g 0 a;quorum g", 2),
+        ("log KEY;witness a W1;group g 2 a;quorum g", 2),
+        ("log KEY;witness a W1;group g 01 a;quorum g", 2),
+        ("log KEY;witness a W1;group g any a a;quorum g", 2),
+        ("log KEY;witness a W1;group g any a;group h any a;quorum g", 2),
+        ("log KEY;witness a W1;group g any none;quorum g", 2),
+        ("log KEY;group g any;quorum g", 2),
+        ("log KEY more than;quorum none", 2),
+        ("log KEY;quorum none\r", 2),
+        ("log KEY;frobnicate;quorum none", 2),
+        ("", 2),
+    ];
+    let spelt = table.map(|(text, code)| {
+        let text = text.replace("KEY", key).replace("W1", w1).replace("W2", w2).replace(';', "\n");
+        (text.into_bytes(), code)
+    });
+    spelt.into()
+}
