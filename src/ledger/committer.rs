@@ -21,10 +21,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use custodia_audit::{
-    Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Salts, Signer, Tile, commit, leaf_hash,
+    Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Signer, Tile, leaf_hash,
 };
 use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use futures_util::try_join;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -37,8 +38,13 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    seal::{AuditKey, KeyError, Sealed, random_bytes},
-    store::{Database, statement::Statement, write},
+    seal::{AuditKey, KeyError, Sealed},
+    store::{
+        Database,
+        lane::{self, Pace},
+        statement::Statement,
+        write,
+    },
     tenant::TenantId,
 };
 
@@ -90,14 +96,24 @@ enum BatchError {
     Away,
 }
 
+/// The committer of one shard.
 pub(super) struct Committer {
-    database: Database,
-    shard: i16,
-    origin: Arc<str>,
-    node: String,
-    signer: Signer,
-    keys: AuditKeys,
-    clock: Clock,
+    pub(super) database: Database,
+    pub(super) shard: i16,
+    pub(super) origin: Arc<str>,
+    /// Name of this process in the log.
+    pub(super) node: String,
+    pub(super) signer: Signer,
+    pub(super) keys: AuditKeys,
+    pub(super) clock: Clock,
+    pub(super) counts: Arc<Counts>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) state: State,
+}
+
+/// What the committer knows from its last batch.
+#[derive(Default)]
+pub(super) struct State {
     connection: Option<AsyncPgConnection>,
     /// The tree at the size this process last saw, and its root.
     edge: Option<(Edge, Hash)>,
@@ -105,40 +121,9 @@ pub(super) struct Committer {
     sequence: u64,
     /// Time of this node's last entry: time never runs back in the log.
     last: DateTime<Utc>,
-    counts: Arc<Counts>,
 }
 
 impl Committer {
-    pub(super) fn new(
-        database: Database,
-        shard: i16,
-        origin: Arc<str>,
-        node: String,
-        signer: Signer,
-        keys: AuditKeys,
-        clock: Clock,
-    ) -> Self {
-        Self {
-            database,
-            shard,
-            origin,
-            node,
-            signer,
-            keys,
-            clock,
-            connection: None,
-            edge: None,
-            sequence: 0,
-            last: DateTime::UNIX_EPOCH,
-            counts: Arc::default(),
-        }
-    }
-
-    /// What it counts.
-    pub(super) const fn counts(&self) -> &Arc<Counts> {
-        &self.counts
-    }
-
     /// Commits until the last sender is gone.
     pub(super) async fn run(mut self, mut receiver: mpsc::Receiver<Submission>) {
         let mut waiting: Vec<Submission> = Vec::with_capacity(BATCH_SUBMISSIONS_MAX);
@@ -149,11 +134,13 @@ impl Committer {
             let batch = next_batch(&mut waiting);
             let (replies, work): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|s| (s.reply, (s.changes, s.drafts))).unzip();
+            self.pace.begin();
             let outcomes = self.commit(work).await;
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A caller that gave up waiting has no use for the answer; what is committed stays committed.
                 reply.send(outcome).ok();
             }
+            self.pace.end();
         }
     }
 
@@ -168,7 +155,11 @@ impl Committer {
             Ok(outcomes) => {
                 let written = outcomes.iter().zip(drafts).filter(|(outcome, _)| **outcome != Outcome::Stale);
                 let entries = written.map(|(_, drafts)| drafts).sum();
-                self.counts.committed(count, entries, self.edge.as_ref().map_or(0, |(edge, _)| edge.size()));
+                self.counts.committed(
+                    count,
+                    entries,
+                    self.state.edge.as_ref().map_or(0, |(edge, _)| edge.size()),
+                );
                 outcomes
             }
             Err(error) => {
@@ -180,15 +171,15 @@ impl Committer {
                 );
                 // Nothing of the batch counts. The connection may be in any state and the edge may have
                 // grown: both are made anew from what the database says.
-                self.connection = None;
-                self.edge = None;
+                self.state.connection = None;
+                self.state.edge = None;
                 vec![Outcome::Down; count]
             }
         }
     }
 
     async fn attempt(&mut self, work: Vec<Work>) -> Result<Vec<Outcome>, BatchError> {
-        let now = self.clock.now().max(self.last);
+        let now = self.clock.now().max(self.state.last);
         let month = month_of(now);
         let mut keys = HashMap::new();
         for draft in work.iter().flat_map(|(_, drafts)| drafts) {
@@ -198,11 +189,14 @@ impl Committer {
                 keys.insert(access.tenant, self.keys.sealing(access.tenant, month).await?);
             }
         }
-        if self.connection.is_none() {
-            self.connection = Some(self.database.connect().await.map_err(|_| BatchError::Away)?);
+        if self.state.connection.is_none() {
+            let mut connection = self.database.connect().await.map_err(|_| BatchError::Away)?;
+            lane::settle(&mut connection).await?;
+            self.state.connection = Some(connection);
         }
-        let mut connection = self.connection.take().ok_or(BatchError::Away)?;
-        let edge = self.edge.take();
+        // Taken out: a batch that fails takes its connection with it, and PostgreSQL rolls it back.
+        let connection = self.state.connection.take().ok_or(BatchError::Away)?;
+        let edge = self.state.edge.take();
         let batch = Batch {
             shard: self.shard,
             origin: &self.origin,
@@ -211,13 +205,14 @@ impl Committer {
             keys: &keys,
             now,
             month,
-            sequence: self.sequence,
+            sequence: self.state.sequence,
+            pace: &self.pace,
         };
-        let done = connection.transaction(async |connection| batch.run(connection, edge, work).await).await?;
-        self.connection = Some(connection);
-        self.edge = Some(done.edge);
-        self.sequence = done.sequence;
-        self.last = now;
+        let done = batch.run(&connection, edge, work).await?;
+        self.state.connection = Some(connection);
+        self.state.edge = Some(done.edge);
+        self.state.sequence = done.sequence;
+        self.state.last = now;
         Ok(done.outcomes)
     }
 }
@@ -248,6 +243,7 @@ struct Batch<'a> {
     now: DateTime<Utc>,
     month: i32,
     sequence: u64,
+    pace: &'a Pace,
 }
 
 struct Done {
@@ -257,19 +253,24 @@ struct Done {
 }
 
 impl Batch<'_> {
+    /// Statements that do not need each other's answers are sent together (in their order, which one connection
+    /// keeps): a batch waits for PostgreSQL three times.
     async fn run(
         &self,
-        connection: &mut AsyncPgConnection,
+        connection: &AsyncPgConnection,
         edge: Option<(Edge, Hash)>,
         work: Vec<Work>,
     ) -> Result<Done, BatchError> {
-        let head = head::lock(connection, self.shard).await?;
+        let (_, head, stale) = try_join!(
+            execute(connection, "BEGIN"),
+            head::lock(connection, self.shard),
+            stale(connection, &work)
+        )?;
         let mut edge = match edge {
             Some((edge, root)) if signed(edge.size()) == head.size && root.0.as_slice() == head.root => edge,
             // Another server moved the head, or this one has just started or failed.
             _ => head::load_edge(connection, self.shard, &head).await?,
         };
-        let stale = stale(connection, &work).await?;
         let mut rows = Rows::default();
         let mut versions = Vec::new();
         let mut outcomes = Vec::with_capacity(work.len());
@@ -290,13 +291,12 @@ impl Batch<'_> {
             outcomes.push(Outcome::Committed(index.saturating_sub(1)));
         }
         if rows.indexes.is_empty() {
+            execute(connection, "ROLLBACK").await?;
             let root = edge.root();
             return Ok(Done { edge: (edge, root), sequence, outcomes });
         }
-        if !versions.is_empty() {
-            write::write(connection, versions, self.now).await?;
-        }
-        let inserted = rows.insert(connection, self.shard).await?;
+        let ((), inserted) =
+            try_join!(write::write(connection, versions, self.now), rows.insert(connection, self.shard))?;
         let tiles = grow(&mut edge, inserted, index)?;
         let root = self.advance(connection, &head, &edge, tiles).await?;
         Ok(Done { edge: (edge, root), sequence, outcomes })
@@ -312,10 +312,11 @@ impl Batch<'_> {
     ) -> Result<(), BatchError> {
         match draft {
             Draft::Access(draft) => {
-                let key = self.keys.get(&draft.tenant).ok_or(BatchError::Fatal)?;
-                let (leaf, body) = self.seal(&draft, *sequence, key)?;
+                let (tenant, patient) = (draft.tenant, draft.patient);
+                let key = self.keys.get(&tenant).ok_or(BatchError::Fatal)?;
+                let (leaf, body) = self.seal(*draft, *sequence, key)?;
                 *sequence += 1;
-                rows.push(index, draft.tenant, self.month, draft.patient, leaf, Some(body));
+                rows.push(index, tenant, self.month, patient, leaf, Some(body));
             }
             Draft::Control(draft) => {
                 let (node, time_micros) = (self.node.to_owned(), self.now.timestamp_micros());
@@ -336,7 +337,7 @@ impl Batch<'_> {
 
     fn seal(
         &self,
-        draft: &AccessDraft,
+        draft: AccessDraft,
         sequence: u64,
         key: &AuditKey,
     ) -> Result<(Vec<u8>, Sealed), BatchError> {
@@ -347,40 +348,32 @@ impl Batch<'_> {
             node: self.node.to_owned(),
             sequence,
             request: draft.request.into_bytes(),
-            outcome: Ended { status: draft.status, code: draft.code.clone() },
+            outcome: Ended { status: draft.status, code: draft.code },
         };
-        let event = event.to_group();
-        let [actor, subject, object, detail] = &draft.groups;
-        let groups = [&event, actor, subject, object, detail];
-        let seed = random_bytes().map_err(KeyError::from)?;
-        let commitment = commit(&groups, &Salts::from_seed(&seed));
-        let mut body = Vec::with_capacity(52 + groups.iter().map(|g| g.len()).sum::<usize>());
-        body.extend_from_slice(&seed);
-        for group in groups {
-            body.extend_from_slice(&u32::try_from(group.len()).unwrap_or(u32::MAX).to_be_bytes());
-            body.extend_from_slice(group);
-        }
+        let (commitment, body) = draft.groups.commit(&event.to_group());
         let sealed = key.seal_body(draft.tenant, &commitment, &body)?;
         Ok((Leaf::Access(commitment).to_bytes(), sealed))
     }
 
-    /// Signs the new tree and moves the head, from exactly where it was.
+    /// Signs the new tree, moves the head from exactly where it was, and commits.
     async fn advance(
         &self,
-        connection: &mut AsyncPgConnection,
+        connection: &AsyncPgConnection,
         head: &head::Head,
         edge: &Edge,
         tiles: Vec<Tile>,
     ) -> Result<Hash, BatchError> {
-        if !tiles.is_empty() {
-            insert_tiles(connection, self.shard, tiles).await?;
-        }
         let root = edge.root();
         let checkpoint = Checkpoint { origin: self.origin.to_owned(), size: edge.size(), root };
         let note = self.signer.sign_checkpoint(&checkpoint).map_err(|_| BatchError::Fatal)?;
+        // INVARIANT: COMMIT is on its way before this statement's answer is seen, so one that moves nothing must fail by
+        // itself: it divides by the number of heads it moved, and what follows in its transaction is rolled back.
+        // `when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored`.
         let moved = Statement::new(
-            "UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?
-             WHERE shard = ? AND size = ? AND root = ?",
+            "WITH moved AS (
+                 UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?
+                 WHERE shard = ? AND size = ? AND root = ? RETURNING 1)
+             SELECT 1 / count(*) FROM moved",
         )
         .bind::<BigInt, _>(signed(edge.size()))
         .bind::<Binary, _>(root.0.to_vec())
@@ -388,11 +381,21 @@ impl Batch<'_> {
         .bind::<Timestamptz, _>(self.now)
         .bind::<SmallInt, _>(self.shard)
         .bind::<BigInt, _>(head.size)
-        .bind::<Binary, _>(head.root.clone())
-        .execute(connection)
-        .await?;
+        .bind::<Binary, _>(head.root.clone());
+        // What is left is PostgreSQL's and the disk's: fetches for the next batch can go on beside it.
+        self.pace.end();
+        let (_, moved, _) = try_join!(
+            insert_tiles(connection, self.shard, tiles),
+            async { moved.execute(&mut &*connection).await },
+            execute(connection, "COMMIT")
+        )?;
         if moved == 1 { Ok(root) } else { Err(BatchError::Fatal) }
     }
+}
+
+/// A statement without parameters. Prepared like the others, so that it keeps its place among them.
+async fn execute(connection: &AsyncPgConnection, text: &'static str) -> diesel::QueryResult<usize> {
+    Statement::new(text).execute(&mut &*connection).await
 }
 
 /// Grows the tree by what the database says it now holds, not by what it was sent: a leaf that changed on the

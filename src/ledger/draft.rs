@@ -5,10 +5,11 @@ use std::sync::Arc;
 use custodia_audit::{Action, Actor, Decision, Detail, Item, Kind, Object, Subject};
 use uuid::Uuid;
 
-use super::Access;
+use super::{Access, groups::Groups};
 use crate::{
     fhir::kinds::ResourceType,
     gate::{Act, Denied, Permit},
+    seal::SealError,
     store::write::NewVersion,
     tenant::TenantId,
 };
@@ -52,9 +53,20 @@ pub struct Version {
 /// Changes, each with the position of the draft that records it.
 pub(super) type Changes = Vec<(NewVersion, usize)>;
 
-/// A permit does not cover what it came with.
+/// Why there is no draft.
 #[derive(Debug)]
-pub(super) struct Unpermitted;
+pub(super) enum Undrafted {
+    /// A permit does not cover what it came with.
+    Unpermitted,
+    /// The machine gives no randomness.
+    Randomness,
+}
+
+impl From<SealError> for Undrafted {
+    fn from(_: SealError) -> Self {
+        Self::Randomness
+    }
+}
 
 /// The most versions one entry names; what is more goes into further entries about the same patient. Keeps the
 /// object group far below the format's bound of 1 MiB.
@@ -84,8 +96,7 @@ pub(super) struct AccessDraft {
     pub(super) request: Uuid,
     pub(super) status: u16,
     pub(super) code: String,
-    /// G1 to G4, encoded.
-    pub(super) groups: [Vec<u8>; 4],
+    pub(super) groups: Groups,
 }
 
 impl Draft {
@@ -104,14 +115,14 @@ impl Draft {
 /// the changes and the draft each belongs to.
 ///
 /// # Errors
-/// [`Unpermitted`] when a permit is for another record, another act or another caller than it comes with: a
+/// [`Undrafted::Unpermitted`] when a permit is for another record, another act or another caller than it comes with: a
 /// fault of ours that must not become a leak.
 pub(super) fn of_records(
     access: &Access,
     written: Vec<Written>,
     released: Vec<Released>,
     status: u16,
-) -> Result<(Vec<Draft>, Changes), Unpermitted> {
+) -> Result<(Vec<Draft>, Changes), Undrafted> {
     let kind = if written.is_empty() { Kind::Access } else { Kind::Write };
     let mut groups = Grouped::default();
     let mut changes = Vec::with_capacity(written.len());
@@ -120,7 +131,7 @@ pub(super) fn of_records(
         if (change.at.kind, change.at.key) != (version.kind, version.key)
             || !covers(&permit, access, &acts, &version)
         {
-            return Err(Unpermitted);
+            return Err(Undrafted::Unpermitted);
         }
         let action = if version.deleted { Action::Deleted } else { Action::Written };
         let place = groups.add(&permit, version, action);
@@ -128,16 +139,16 @@ pub(super) fn of_records(
     }
     for Released { permit, version } in released {
         if !covers(&permit, access, &[Act::Read, Act::Search, Act::History], &version) {
-            return Err(Unpermitted);
+            return Err(Undrafted::Unpermitted);
         }
         groups.add(&permit, version, Action::Released);
     }
     if groups.0.is_empty() {
         // Nothing matched: the question itself is the access.
-        return Ok((vec![of_statement(access, kind, status, "ok", None)], changes));
+        return Ok((vec![of_statement(access, kind, status, "ok", None)?], changes));
     }
-    let actor = actor(access).to_group();
-    let drafts = groups
+    let (actor, detail) = (actor(access).to_group(), detail(access).to_group());
+    let drafts: Result<Vec<Draft>, SealError> = groups
         .0
         .into_iter()
         .map(|group| {
@@ -152,18 +163,18 @@ pub(super) fn of_records(
                 policies: group.policies,
                 decision: Decision::Permit,
             };
-            Draft::Access(Box::new(AccessDraft {
+            Ok(Draft::Access(Box::new(AccessDraft {
                 tenant: tenant(access),
                 patient: group.patient.map(|(key, _)| key),
                 kind,
                 request: access.request,
                 status,
                 code: "ok".to_owned(),
-                groups: [actor.clone(), subject.to_group(), object.to_group(), detail(access).to_group()],
-            }))
+                groups: Groups::new([&actor, &subject.to_group(), &object.to_group(), &detail])?,
+            })))
         })
         .collect();
-    Ok((drafts, changes))
+    Ok((drafts?, changes))
 }
 
 /// Whether a permit is this caller's, for this record, for one of these acts.
@@ -174,13 +185,16 @@ fn covers(permit: &Permit, access: &Access, acts: &[Act], version: &Version) -> 
 }
 
 /// A draft of one entry that names no record.
+///
+/// # Errors
+/// [`SealError`] when the machine gives no randomness.
 pub(super) fn of_statement(
     access: &Access,
     kind: Kind,
     status: u16,
     code: &str,
     denied: Option<&Denied>,
-) -> Draft {
+) -> Result<Draft, SealError> {
     let object = Object {
         interaction: access.interaction.to_owned(),
         items: Vec::new(),
@@ -189,15 +203,16 @@ pub(super) fn of_statement(
         decision: if denied.is_some() { Decision::Refuse } else { Decision::NotEvaluated },
     };
     let subject = Subject { tenant: tenant_name(access), patient: None };
-    Draft::Access(Box::new(AccessDraft {
+    let (actor, detail) = (actor(access).to_group(), detail(access).to_group());
+    Ok(Draft::Access(Box::new(AccessDraft {
         tenant: tenant(access),
         patient: None,
         kind,
         request: access.request,
         status,
         code: code.to_owned(),
-        groups: [actor(access).to_group(), subject.to_group(), object.to_group(), detail(access).to_group()],
-    }))
+        groups: Groups::new([&actor, &subject.to_group(), &object.to_group(), &detail])?,
+    })))
 }
 
 #[derive(Default)]

@@ -40,18 +40,18 @@ struct TileRow {
 }
 
 /// Reads the head without locking it.
-pub(super) async fn read(connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
+pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
     Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ?")
         .bind::<SmallInt, _>(shard)
-        .get_result(connection)
+        .get_result(&mut &*connection)
         .await
 }
 
 /// Reads the head and locks it until the transaction ends: this is what serialises all writers of a shard.
-pub(super) async fn lock(connection: &mut AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
+pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
     Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ? FOR UPDATE")
         .bind::<SmallInt, _>(shard)
-        .get_result(connection)
+        .get_result(&mut &*connection)
         .await
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn prepare(
     .execute(&mut connection)
     .await
     .map_err(StoreError::from)?;
-    let head = read(&mut connection, shard).await.map_err(StoreError::from)?;
+    let head = read(&connection, shard).await.map_err(StoreError::from)?;
     if head.origin != origin {
         return Err(SetupError::Head("its origin is another than the configured one"));
     }
@@ -89,7 +89,7 @@ pub(super) async fn prepare(
     if u64::try_from(head.size).ok() != Some(signed.size) || head.root != signed.root.0 {
         return Err(SetupError::Head("its head and its signed checkpoint differ"));
     }
-    load_edge(&mut connection, shard, &head).await.map_err(|error| match error {
+    load_edge(&connection, shard, &head).await.map_err(|error| match error {
         EdgeError::Database(error) => SetupError::Store(error.into()),
         EdgeError::Broken(why) => SetupError::Head(why),
     })?;
@@ -107,7 +107,7 @@ pub(super) enum EdgeError {
 
 /// Rebuilds the right edge of the tree from the entries and tiles below the head, and compares its root.
 pub(super) async fn load_edge(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     shard: i16,
     head: &Head,
 ) -> Result<Edge, EdgeError> {
@@ -128,18 +128,14 @@ pub(super) async fn load_edge(
     Ok(edge)
 }
 
-async fn last_leaves(
-    connection: &mut AsyncPgConnection,
-    shard: i16,
-    size: u64,
-) -> Result<Vec<Hash>, EdgeError> {
+async fn last_leaves(connection: &AsyncPgConnection, shard: i16, size: u64) -> Result<Vec<Hash>, EdgeError> {
     let rows: Vec<LeafRow> = Statement::new(
         "SELECT leaf FROM ledger_entry WHERE shard = ? AND index >= ? AND index < ? ORDER BY index",
     )
     .bind::<SmallInt, _>(shard)
     .bind::<BigInt, _>(signed(size - size % WIDTH))
     .bind::<BigInt, _>(signed(size))
-    .load(connection)
+    .load(&mut &*connection)
     .await?;
     rows.iter()
         .map(|row| {
@@ -150,7 +146,7 @@ async fn last_leaves(
 }
 
 pub(super) async fn tile_roots(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     shard: i16,
     level: i16,
     first: u64,
@@ -163,7 +159,7 @@ pub(super) async fn tile_roots(
     .bind::<SmallInt, _>(level)
     .bind::<BigInt, _>(signed(first))
     .bind::<BigInt, _>(signed(end))
-    .load(connection)
+    .load(&mut &*connection)
     .await?;
     let level = u8::try_from(level).map_err(|_| EdgeError::Broken("the tree is too high"))?;
     rows.iter()
@@ -177,7 +173,7 @@ pub(super) async fn tile_roots(
 
 /// A full tile as it is stored, or `None`.
 pub(super) async fn full_tile(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     shard: i16,
     level: u8,
     index: u64,
@@ -187,7 +183,7 @@ pub(super) async fn full_tile(
             .bind::<SmallInt, _>(shard)
             .bind::<SmallInt, _>(i16::from(level))
             .bind::<BigInt, _>(signed(index))
-            .get_result(connection)
+            .get_result(&mut &*connection)
             .await
             .optional()?;
     Ok(row.map(|row| row.hashes))

@@ -9,6 +9,7 @@ mod committer;
 mod counts;
 mod draft;
 mod flood;
+mod groups;
 mod head;
 mod keys;
 mod reader;
@@ -31,11 +32,11 @@ use crate::{
     clock::Clock,
     gate::Denied,
     refusal::Refusal,
-    seal::{Keyring, Opened},
+    seal::{Keyring, Opened, SealError},
     store::{Database, Store},
 };
-use committer::{Committer, Outcome, Submission};
-use draft::{Changes, Draft};
+use committer::{Committer, Outcome, State, Submission};
+use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
 
 /// Submissions that may wait for the committer; past it callers get the empty 503.
@@ -119,17 +120,20 @@ impl Ledger {
         let node = setup.clock.ordered_id().to_string();
         let keys =
             keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
-        let committer = Committer::new(
-            setup.database.clone(),
-            setup.shard,
-            Arc::clone(&origin),
+        let counts = Arc::<Counts>::default();
+        let committer = Committer {
+            database: setup.database.clone(),
+            shard: setup.shard,
+            origin: Arc::clone(&origin),
             node,
             signer,
             keys,
-            setup.clock.clone(),
-        );
-        let counts = Arc::clone(committer.counts());
-        tokio::spawn(committer.run(receiver));
+            clock: setup.clock.clone(),
+            counts: Arc::clone(&counts),
+            pace: Arc::clone(setup.store.fetcher().pace()),
+            state: State::default(),
+        };
+        crate::store::lane::spawn("ledger", committer.run(receiver))?;
         let reader = LedgerReader::new(
             setup.store,
             setup.keyring,
@@ -195,8 +199,7 @@ impl Ledger {
         // The only release in the house: `answer` leaves below, after the commit.
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         let answer = answer.release();
-        let (drafts, changes) =
-            draft::of_records(access, written, released, answer.status).map_err(|_| Rejected::Unpermitted)?;
+        let (drafts, changes) = draft::of_records(access, written, released, answer.status)?;
         let index = self.submit(changes, drafts).await?;
         Ok(self.audited(answer, index))
     }
@@ -206,7 +209,7 @@ impl Ledger {
     /// # Errors
     /// [`Down`] when the entry was not committed.
     pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
-        let draft = draft::of_statement(access, kind, answer.status, "ok", None);
+        let draft = draft::of_statement(access, kind, answer.status, "ok", None)?;
         let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
         Ok(self.audited(answer, index))
     }
@@ -222,7 +225,7 @@ impl Ledger {
         denied: Option<&Denied>,
     ) -> Result<Audited<Answer>, Down> {
         let kind = access.refusal_kind();
-        let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied);
+        let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied)?;
         let index = if access.caller.is_none() {
             self.flood.submit(self, access, draft).await?
         } else {
@@ -236,7 +239,7 @@ impl Ledger {
     /// # Errors
     /// [`Down`] when the entry was not committed.
     pub async fn note(&self, access: &Access, kind: Kind, status: u16, code: &str) -> Result<Receipt, Down> {
-        let draft = draft::of_statement(access, kind, status, code, None);
+        let draft = draft::of_statement(access, kind, status, code, None)?;
         let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
         Ok(Receipt::new(Arc::clone(&self.origin), index))
     }
@@ -270,6 +273,21 @@ impl Ledger {
             Ok(Ok(Outcome::Committed(index))) => Ok(index),
             Ok(Ok(Outcome::Stale)) => Err(Rejected::Stale),
             Ok(Ok(Outcome::Down) | Err(_)) | Err(_) => Err(Rejected::Down),
+        }
+    }
+}
+
+impl From<SealError> for Down {
+    fn from(_: SealError) -> Self {
+        Self
+    }
+}
+
+impl From<Undrafted> for Rejected {
+    fn from(why: Undrafted) -> Self {
+        match why {
+            Undrafted::Unpermitted => Self::Unpermitted,
+            Undrafted::Randomness => Self::Down,
         }
     }
 }

@@ -135,7 +135,7 @@ impl LedgerReader {
     /// [`ReadError`] when the database is away or its head is not signed by the log's key.
     pub async fn checkpoint(&self) -> Result<(String, Checkpoint), ReadError> {
         let mut connection = self.store.connection().await?;
-        let head = head::read(&mut connection, self.shard).await?;
+        let head = head::read(&connection, self.shard).await?;
         let parsed =
             Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
                 .map_err(|_| ReadError::Broken)?;
@@ -147,16 +147,15 @@ impl LedgerReader {
     /// # Errors
     /// [`ReadError`] as [`LedgerReader::checkpoint`], and when entries and tiles do not make the head's root.
     pub async fn edge(&self) -> Result<(String, Edge), ReadError> {
-        let mut connection = self.store.connection().await?;
-        let head = head::read(&mut connection, self.shard).await?;
+        let connection = self.store.connection().await?;
+        let head = head::read(&connection, self.shard).await?;
         Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
             .map_err(|_| ReadError::Broken)?;
         // Entries and tiles below a head never change, so that it does not matter how far the log has grown.
-        let edge =
-            head::load_edge(&mut connection, self.shard, &head).await.map_err(|error| match error {
-                head::EdgeError::Database(error) => error.into(),
-                head::EdgeError::Broken(_) => ReadError::Broken,
-            })?;
+        let edge = head::load_edge(&connection, self.shard, &head).await.map_err(|error| match error {
+            head::EdgeError::Database(error) => error.into(),
+            head::EdgeError::Broken(_) => ReadError::Broken,
+        })?;
         Ok((head.checkpoint, edge))
     }
 

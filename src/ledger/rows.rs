@@ -55,7 +55,7 @@ impl Rows {
 
     pub(super) async fn insert(
         self,
-        connection: &mut AsyncPgConnection,
+        connection: &AsyncPgConnection,
         shard: i16,
     ) -> diesel::QueryResult<Vec<Inserted>> {
         Statement::new(
@@ -69,23 +69,26 @@ impl Rows {
         .bind::<Array<Nullable<SqlUuid>>, _>(self.patients)
         .bind::<Array<Binary>, _>(self.leaves)
         .bind::<Array<Nullable<SealedSql>>, _>(self.bodies)
-        .load(connection)
+        .load(&mut &*connection)
         .await
     }
 }
 
 /// Keeps the tiles a batch has completed; they never change again.
 pub(super) async fn insert_tiles(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     shard: i16,
     tiles: Vec<Tile>,
 ) -> Result<(), diesel::result::Error> {
+    if tiles.is_empty() {
+        return Ok(());
+    }
     Statement::new("INSERT INTO ledger_tile (shard, level, index, hashes) SELECT ?, * FROM unnest(?, ?, ?)")
         .bind::<SmallInt, _>(shard)
         .bind::<Array<SmallInt>, _>(tiles.iter().map(|t| i16::from(t.level)).collect::<Vec<_>>())
         .bind::<Array<BigInt>, _>(tiles.iter().map(|t| signed(t.index)).collect::<Vec<_>>())
         .bind::<Array<Binary>, _>(tiles.iter().map(Tile::to_bytes).collect::<Vec<_>>())
-        .execute(connection)
+        .execute(&mut &*connection)
         .await?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What changes stand on, tested under lock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::store::write::{self, Base, NewVersion, Place};
 /// Which submissions stand on something that is no longer so. Of two that want the same record or make the
 /// same key, the first in the queue has it.
 pub(super) async fn stale(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     work: &[(Changes, Vec<Draft>)],
 ) -> diesel::QueryResult<Vec<bool>> {
     let changes = || work.iter().flat_map(|(changes, _)| changes.iter().map(|(change, _)| change));
@@ -22,9 +22,10 @@ pub(super) async fn stale(
         changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
     keys.sort_unstable();
     keys.dedup();
-    let current =
-        if places.is_empty() { HashMap::new() } else { write::lock_current(connection, &places).await? };
-    let held = if keys.is_empty() { HashSet::new() } else { write::held_keys(connection, &keys).await? };
+    let (current, held) = futures_util::try_join!(
+        write::lock_current(connection, &places),
+        write::held_keys(connection, &keys)
+    )?;
     let mut taken: HashSet<Place> = HashSet::new();
     let mut made: HashSet<(i32, Uuid)> = held;
     let mut out = Vec::with_capacity(work.len());

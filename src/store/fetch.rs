@@ -2,18 +2,19 @@
 //!
 //! Whatever waits is asked for in one prepared query (up to [`BATCH_MAX`] keys): under load a fetch costs a
 //! fraction of a round trip; alone it waits for nobody. There is one lane, which is one connection, so that what waits
-//! comes together; whether two would serve more reads is open (`compliance/measurements.md`).
+//! comes together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
     Database, StoreError,
+    lane::{self, Pace},
     row::{RawRow, RawStanding, Row, Standing},
     statement::Statement,
 };
@@ -21,8 +22,6 @@ use crate::{fhir::kinds::ResourceType, tenant::TenantId};
 
 /// The most keys one query asks for.
 pub const BATCH_MAX: usize = 256;
-/// How often the lane lets other tasks run before it asks.
-const CROWD_TURNS: usize = 2;
 /// Requests that may wait; past it the caller is told that the database is away.
 pub const WAITING_MAX: usize = 4_096;
 /// How long a fetch may take, waiting included.
@@ -55,7 +54,10 @@ LEFT JOIN LATERAL (
     ORDER BY d.version DESC LIMIT 1) d ON true";
 
 /// The way into the lane.
-pub struct Fetcher(mpsc::Sender<Ask>);
+pub struct Fetcher {
+    asks: mpsc::Sender<Ask>,
+    pace: Arc<Pace>,
+}
 
 enum Ask {
     Record {
@@ -79,11 +81,20 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 impl Fetcher {
     /// Starts the lane; it connects when it is first asked, and again after it lost its connection.
-    #[must_use]
-    pub fn start(database: &Database) -> Self {
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] when there is no thread for it.
+    pub fn start(database: &Database) -> Result<Self, StoreError> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(run(database.clone(), receiver));
-        Self(sender)
+        let pace = Arc::new(Pace::default());
+        lane::spawn("fetch", run(database.clone(), Arc::clone(&pace), receiver))?;
+        Ok(Self { asks: sender, pace })
+    }
+
+    /// What the lane keeps step with.
+    #[must_use]
+    pub const fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     /// The current version of a record with how `actor` stands to its owner; `None` when there is none.
@@ -122,7 +133,7 @@ impl Fetcher {
         ask: Ask,
         answer: oneshot::Receiver<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.0.try_send(ask).map_err(|_| away("too many requests wait for the database"))?;
+        self.asks.try_send(ask).map_err(|_| away("too many requests wait for the database"))?;
         match tokio::time::timeout(FETCH_TIMEOUT, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(away("the lane lost its connection")),
@@ -136,15 +147,11 @@ fn away(why: &'static str) -> StoreError {
 }
 
 /// The lane: takes what waits, asks, answers. A failed query answers everybody in it and drops the connection.
-async fn run(database: Database, mut receiver: mpsc::Receiver<Ask>) {
+async fn run(database: Database, pace: Arc<Pace>, mut receiver: mpsc::Receiver<Ask>) {
     let mut connection: Option<AsyncPgConnection> = None;
     let mut asks = Vec::with_capacity(BATCH_MAX);
     while receiver.recv_many(&mut asks, BATCH_MAX).await > 0 {
-        // Requests wake in crowds, when a commit has answered the ones before them: let the others of the crowd
-        // come up before asking.
-        for _ in 0..CROWD_TURNS {
-            tokio::task::yield_now().await;
-        }
+        pace.wait().await;
         while asks.len() < BATCH_MAX
             && let Ok(ask) = receiver.try_recv()
         {
@@ -167,10 +174,7 @@ async fn run(database: Database, mut receiver: mpsc::Receiver<Ask>) {
 
 async fn connect(database: &Database) -> Option<AsyncPgConnection> {
     let mut connection = tokio::time::timeout(FETCH_TIMEOUT, database.connect()).await.ok()?.ok()?;
-    // Every statement of a lane is a look-up by key: no plan but nested index scans is ever right.
-    let plan = "SET plan_cache_mode = force_generic_plan; SET enable_hashjoin = off; SET enable_mergejoin = off; \
-                SET enable_seqscan = off; SET jit = off";
-    connection.batch_execute(plan).await.ok()?;
+    lane::settle(&mut connection).await.ok()?;
     Some(connection)
 }
 

@@ -7,6 +7,7 @@ pub mod account;
 pub mod cluster;
 pub mod connect;
 pub mod fetch;
+pub mod lane;
 pub mod migrate;
 pub mod row;
 pub mod search;
@@ -60,10 +61,10 @@ impl Store {
     /// Connects lazily: the first statement opens the first connection.
     ///
     /// # Errors
-    /// [`StoreError::Away`] when the pool cannot be built.
+    /// [`StoreError::Away`] when the pool or the lane cannot be made.
     pub fn new(database: &Database) -> Result<Self, StoreError> {
         let pool = database.pool(POOL_CONNECTIONS, CONNECTION_WAIT)?;
-        Ok(Self { pool, fetcher: Fetcher::start(database) })
+        Ok(Self { pool, fetcher: Fetcher::start(database)? })
     }
 
     /// Single records and standings, fetched many at a time.

@@ -10,6 +10,7 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Bool, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use futures_util::try_join;
 use uuid::Uuid;
 
 use super::{
@@ -99,16 +100,19 @@ struct HeldKey {
 /// # Errors
 /// Diesel's.
 pub async fn lock_current(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     places: &[Place],
 ) -> diesel::QueryResult<HashMap<Place, i32>> {
+    if places.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows: Vec<Current> = at_places(
         "SELECT r.tenant, r.type AS kind, r.key, r.version FROM unnest(?, ?, ?) AS k(tenant, type, key)
          JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
          ORDER BY r.tenant, r.type, r.key FOR UPDATE OF r",
         places,
     )
-    .load(connection)
+    .load(&mut &*connection)
     .await?;
     Ok(rows.into_iter().map(|row| ((row.tenant, row.kind, row.key), row.version)).collect())
 }
@@ -118,16 +122,19 @@ pub async fn lock_current(
 /// # Errors
 /// Diesel's.
 pub async fn held_keys(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     keys: &[(i32, Uuid)],
 ) -> diesel::QueryResult<HashSet<(i32, Uuid)>> {
+    if keys.is_empty() {
+        return Ok(HashSet::new());
+    }
     let rows: Vec<HeldKey> = Statement::new(
         "SELECT DISTINCT d.tenant, d.id FROM unnest(?, ?) AS k(tenant, id)
          JOIN data_key d ON d.tenant = k.tenant AND d.id = k.id",
     )
     .bind::<Array<Integer>, _>(keys.iter().map(|k| k.0).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(keys.iter().map(|k| k.1).collect::<Vec<_>>())
-    .load(connection)
+    .load(&mut &*connection)
     .await?;
     Ok(rows.into_iter().map(|row| (row.tenant, row.id)).collect())
 }
@@ -146,10 +153,13 @@ fn at_places(text: &'static str, places: &[Place]) -> Statement {
 /// # Errors
 /// Diesel's.
 pub async fn write(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     versions: Vec<(NewVersion, i64)>,
     now: DateTime<Utc>,
 ) -> diesel::QueryResult<()> {
+    if versions.is_empty() {
+        return Ok(());
+    }
     let replaced: Vec<Place> =
         versions.iter().filter(|(v, _)| matches!(v.base, Base::Version(_))).map(|(v, _)| v.place()).collect();
     if !replaced.is_empty() {
@@ -168,34 +178,38 @@ pub async fn write(
         relations.extend(version.relations.into_iter().map(|(row, proof)| (version.at.tenant, row, proof)));
         records.push(&version.at, version.owner_version, version.body, entry);
     }
-    keys.insert(connection, now).await?;
-    records.upsert(connection).await?;
-    insert_links(connection, &links).await?;
-    insert_relations(connection, relations).await
+    // No table refers to another, so these need not wait for each other.
+    try_join!(
+        keys.insert(connection, now),
+        records.upsert(connection),
+        insert_links(connection, &links),
+        insert_relations(connection, relations)
+    )?;
+    Ok(())
 }
 
 /// Moves current versions to the older ones, and forgets what they stated.
-async fn retire(connection: &mut AsyncPgConnection, places: &[Place]) -> diesel::QueryResult<()> {
+async fn retire(connection: &AsyncPgConnection, places: &[Place]) -> diesel::QueryResult<()> {
     at_places(
         "INSERT INTO record_version SELECT r.* FROM unnest(?, ?, ?) AS k(tenant, type, key)
          JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key",
         places,
     )
-    .execute(connection)
+    .execute(&mut &*connection)
     .await?;
     at_places(
         "DELETE FROM record_link l USING unnest(?, ?, ?) AS k(tenant, type, key)
          WHERE l.tenant = k.tenant AND l.type = k.type AND l.key = k.key",
         places,
     )
-    .execute(connection)
+    .execute(&mut &*connection)
     .await?;
     at_places(
         "DELETE FROM relation x USING unnest(?, ?, ?) AS k(tenant, type, key)
          WHERE x.tenant = k.tenant AND x.source_type = k.type AND x.source_key = k.key",
         places,
     )
-    .execute(connection)
+    .execute(&mut &*connection)
     .await?;
     Ok(())
 }
@@ -218,7 +232,7 @@ impl Columns {
         self.wrapped.push(key.wrapped);
     }
 
-    async fn insert(self, connection: &mut AsyncPgConnection, now: DateTime<Utc>) -> diesel::QueryResult<()> {
+    async fn insert(self, connection: &AsyncPgConnection, now: DateTime<Utc>) -> diesel::QueryResult<()> {
         if self.ids.is_empty() {
             return Ok(());
         }
@@ -233,7 +247,7 @@ impl Columns {
         .bind::<Array<SmallInt>, _>(self.versions)
         .bind::<Array<SqlUuid>, _>(self.unders)
         .bind::<Array<SealedSql>, _>(self.wrapped)
-        .execute(connection)
+        .execute(&mut &*connection)
         .await?;
         Ok(())
     }
@@ -267,7 +281,7 @@ impl Records {
         self.entries.push(entry);
     }
 
-    async fn upsert(self, connection: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
+    async fn upsert(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
         Statement::new(
             "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry)
              SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -286,16 +300,13 @@ impl Records {
         .bind::<Array<SmallInt>, _>(self.owner_versions)
         .bind::<Array<SealedSql>, _>(self.bodies)
         .bind::<Array<BigInt>, _>(self.entries)
-        .execute(connection)
+        .execute(&mut &*connection)
         .await?;
         Ok(())
     }
 }
 
-async fn insert_links(
-    connection: &mut AsyncPgConnection,
-    links: &[(Place, Uuid)],
-) -> diesel::QueryResult<()> {
+async fn insert_links(connection: &AsyncPgConnection, links: &[(Place, Uuid)]) -> diesel::QueryResult<()> {
     if links.is_empty() {
         return Ok(());
     }
@@ -306,13 +317,13 @@ async fn insert_links(
         &places,
     )
     .bind::<Array<SqlUuid>, _>(links.iter().map(|(_, target)| *target).collect::<Vec<_>>())
-    .execute(connection)
+    .execute(&mut &*connection)
     .await?;
     Ok(())
 }
 
 async fn insert_relations(
-    connection: &mut AsyncPgConnection,
+    connection: &AsyncPgConnection,
     rows: Vec<(TenantId, RelationRow, [u8; 16])>,
 ) -> diesel::QueryResult<()> {
     if rows.is_empty() {
@@ -332,7 +343,7 @@ async fn insert_relations(
     .bind::<Array<Timestamptz>, _>(rows.iter().map(|r| r.1.since).collect::<Vec<_>>())
     .bind::<Array<Timestamptz>, _>(rows.iter().map(|r| r.1.until).collect::<Vec<_>>())
     .bind::<Array<Binary>, _>(rows.iter().map(|r| r.2.to_vec()).collect::<Vec<_>>())
-    .execute(connection)
+    .execute(&mut &*connection)
     .await?;
     Ok(())
 }

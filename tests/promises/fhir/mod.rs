@@ -5,4 +5,5 @@ mod concurrency;
 mod examples;
 mod instances;
 mod patches;
+mod plans;
 mod searches;

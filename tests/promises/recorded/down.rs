@@ -6,10 +6,16 @@ use tokio_postgres::Client;
 
 use crate::clinic::{Clinic, observation, without_id};
 
-/// What keeps the committer from its end, at two of its steps, and what mends it.
-const BREAKS: [(&str, &str); 2] = [
+/// What keeps the committer from its end, at three of its steps, and what mends it. The last is a head that does not
+/// move, without any error of PostgreSQL.
+const BREAKS: [(&str, &str); 3] = [
     ("REVOKE INSERT ON ledger_entry FROM custodia_server", "GRANT INSERT ON ledger_entry TO custodia_server"),
     ("REVOKE UPDATE ON ledger_head FROM custodia_server", "GRANT UPDATE ON ledger_head TO custodia_server"),
+    (
+        "CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER stay BEFORE UPDATE ON ledger_head FOR EACH ROW EXECUTE FUNCTION stay()",
+        "DROP TRIGGER stay ON ledger_head; DROP FUNCTION stay()",
+    ),
 ];
 
 /// Records and accesses. While the ledger fails the server tries it with heartbeats: those have no body.
@@ -38,7 +44,7 @@ async fn when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored() {
     let form = "grant_type=password&username=grey&password=correct+horse+battery+staple";
     for (broken, mended) in BREAKS {
         let before = rows(&owner).await;
-        owner.execute(broken, &[]).await.unwrap();
+        owner.batch_execute(broken).await.unwrap();
         let anybody = clinic.server.anybody();
         assert_empty(&physician.get("/fhir/Observation/pulse").await, "read");
         assert_empty(&physician.get("/fhir/Observation?patient=ann").await, "search");
@@ -52,7 +58,7 @@ async fn when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored() {
         assert_empty(&anybody.get("/nowhere").await, "no route");
         assert_empty(&anybody.form("/auth/token", form).await, "token");
         assert_eq!(rows(&owner).await, before, "{broken}");
-        owner.execute(mended, &[]).await.unwrap();
+        owner.batch_execute(mended).await.unwrap();
         let served = physician.get("/fhir/Observation/pulse").await.expect(200);
         assert_eq!(
             served.json()["meta"]["versionId"],
