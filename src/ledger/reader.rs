@@ -134,7 +134,7 @@ impl LedgerReader {
     /// # Errors
     /// [`ReadError`] when the database is away or its head is not signed by the log's key.
     pub async fn checkpoint(&self) -> Result<(String, Checkpoint), ReadError> {
-        let mut connection = self.store.connection().await?;
+        let connection = self.store.connection().await?;
         let head = head::read(&connection, self.shard).await?;
         let parsed =
             Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
