@@ -36,6 +36,8 @@ pub enum Refusal {
     UnsupportedMedia,
     /// If-Match names a version that is not the current one, or If-None-Match one that is: 412.
     PreconditionFailed,
+    /// A condition or conditional reference matches another number of records than it must: 412.
+    Unmet(Vec<Problem>),
     /// Others kept changing the record, or the request contradicts the state: 409.
     Conflict(&'static str),
     /// Body or header over its bound: 413.
@@ -103,7 +105,7 @@ impl Refusal {
             Self::TimedOut => 408,
             Self::Conflict(_) => 409,
             Self::Gone => 410,
-            Self::PreconditionFailed => 412,
+            Self::PreconditionFailed | Self::Unmet(_) => 412,
             Self::TooLarge => 413,
             Self::UnsupportedMedia => 415,
             Self::Invalid(_) => 422,
@@ -131,6 +133,7 @@ impl Refusal {
             Self::NotAcceptable => "not-acceptable",
             Self::UnsupportedMedia => "unsupported-media",
             Self::PreconditionFailed => "precondition-failed",
+            Self::Unmet(_) => "unmet",
             Self::Conflict(_) => "conflict",
             Self::TooLarge => "too-large",
             Self::TimedOut => "timed-out",
@@ -164,7 +167,7 @@ impl Refusal {
     pub fn into_problems(self) -> Vec<Problem> {
         use IssueCode as I;
         let (code, text) = match self {
-            Self::Malformed(problems) | Self::Invalid(problems) => return problems,
+            Self::Malformed(problems) | Self::Invalid(problems) | Self::Unmet(problems) => return problems,
             Self::TooCostly(text) => return vec![Problem::error(I::TooCostly, text)],
             Self::NotSupported(text) => return vec![Problem::error(I::NotSupported, text)],
             Self::Unauthenticated(text) => (I::Login, text),

@@ -140,10 +140,10 @@ fn resource(kind: ResourceType, interactions: &[TypeInteraction]) -> Value {
     set("versioning", json!("versioned"));
     set("readHistory", json!(has(TypeInteraction::Vread)));
     set("updateCreate", json!(has(TypeInteraction::Update)));
-    set("conditionalCreate", json!(false));
-    set("conditionalRead", json!("not-supported"));
-    set("conditionalUpdate", json!(false));
-    set("conditionalDelete", json!("not-supported"));
+    set("conditionalCreate", json!(has(TypeInteraction::Create)));
+    set("conditionalRead", json!(if has(TypeInteraction::Read) { "full-support" } else { "not-supported" }));
+    set("conditionalUpdate", json!(has(TypeInteraction::Update)));
+    set("conditionalDelete", json!(if has(TypeInteraction::Delete) { "single" } else { "not-supported" }));
     set("referencePolicy", json!(["literal", "local"]));
     if has(TypeInteraction::SearchType) {
         let parameters: Vec<Value> = parameters::supported(kind)

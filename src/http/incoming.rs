@@ -29,6 +29,12 @@ pub enum Place {
     SearchForm(ResourceType),
     /// `POST /fhir/Type`
     Create(ResourceType),
+    /// `PUT /fhir/Type?query`
+    UpdateWhere(ResourceType),
+    /// `PATCH /fhir/Type?query`
+    PatchWhere(ResourceType),
+    /// `DELETE /fhir/Type?query`
+    DeleteWhere(ResourceType),
     /// `GET /fhir/Type/id`
     Read(ResourceType, LogicalId),
     /// `PUT /fhir/Type/id`
@@ -86,6 +92,9 @@ impl Place {
             (["fhir", ".well-known", "smart-configuration"], _) if get => Self::SmartConfiguration,
             (["fhir", of], _) => kind(of).map_or(Self::Unknown, |kind| match method {
                 Method::Post => Self::Create(kind),
+                Method::Put => Self::UpdateWhere(kind),
+                Method::Patch => Self::PatchWhere(kind),
+                Method::Delete => Self::DeleteWhere(kind),
                 _ if get => Self::Search(kind),
                 _ => Self::Unknown,
             }),
@@ -132,9 +141,9 @@ impl Place {
             Self::Search(_) | Self::SearchForm(_) => "search-type",
             Self::Create(_) => "create",
             Self::Read(..) => "read",
-            Self::Update(..) => "update",
-            Self::Patch(..) => "patch",
-            Self::Delete(..) => "delete",
+            Self::Update(..) | Self::UpdateWhere(_) => "update",
+            Self::Patch(..) | Self::PatchWhere(_) => "patch",
+            Self::Delete(..) | Self::DeleteWhere(_) => "delete",
             Self::History(..) => "history-instance",
             Self::Version(..) => "vread",
             Self::Token => "token",
@@ -151,8 +160,8 @@ impl Place {
     #[must_use]
     pub const fn body(&self) -> Option<&'static str> {
         match self {
-            Self::Bundle | Self::Create(_) | Self::Update(..) => Some("fhir"),
-            Self::Patch(..) => Some("patch"),
+            Self::Bundle | Self::Create(_) | Self::Update(..) | Self::UpdateWhere(_) => Some("fhir"),
+            Self::Patch(..) | Self::PatchWhere(_) => Some("patch"),
             Self::SearchForm(_) | Self::Token => Some("form"),
             _ => None,
         }

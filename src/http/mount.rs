@@ -25,12 +25,15 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 23] = [
+pub const ROUTES: [(Method, &str); 26] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
     (Method::Get, "/fhir/<kind>"),
     (Method::Post, "/fhir/<kind>"),
+    (Method::Put, "/fhir/<kind>"),
+    (Method::Patch, "/fhir/<kind>"),
+    (Method::Delete, "/fhir/<kind>"),
     (Method::Post, "/fhir/<kind>/_search"),
     (Method::Get, "/fhir/<kind>/<id>"),
     (Method::Put, "/fhir/<kind>/<id>"),

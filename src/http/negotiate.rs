@@ -89,11 +89,13 @@ fn essence(media: &str) -> String {
 ///
 /// # Errors
 /// A 400 when one cannot be read: a condition that is silently dropped would let through what it forbids.
-pub fn conditions(headers: &Headers) -> Result<Conditions, Refusal> {
+pub fn conditions(headers: &Headers, place: &Place) -> Result<Conditions, Refusal> {
     let bad = |text: &'static str| Refusal::malformed(IssueCode::Value, text);
-    if headers.if_none_exist.is_some() {
-        let text = "If-None-Exist is not supported. Create without it, or update under an id of your own.";
-        return Err(Refusal::NotSupported(text.to_owned()));
+    if headers.if_none_exist.is_some() && !matches!(place, Place::Create(_)) {
+        return Err(Refusal::malformed(
+            IssueCode::Invalid,
+            "If-None-Exist: only a create has this condition.",
+        ));
     }
     let if_match = match headers.if_match.as_deref() {
         None => None,
@@ -111,6 +113,7 @@ pub fn conditions(headers: &Headers) -> Result<Conditions, Refusal> {
         if_none_match,
         // A date that cannot be read is to be ignored (RFC 9110 §13.1.3): the client then gets the resource.
         if_modified_since: headers.if_modified_since.as_deref().and_then(http_date),
+        if_none_exist: headers.if_none_exist.as_deref().map(|query| query.trim_start_matches('?').to_owned()),
     })
 }
 

@@ -13,8 +13,8 @@ use crate::{
     fhir::search::Handling,
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, bundle, create, delete, finish, history, metadata, patch, read,
-        recognise, search, token, update,
+        Ask, Failure, Return, audit, bundle, condition, create, delete, finish, history, metadata, patch,
+        read, recognise, search, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -53,6 +53,9 @@ fn asked(incoming: &Incoming) -> String {
         }
     };
     add(incoming.query.as_deref().unwrap_or_default());
+    if let (Place::Create(_), Some(condition)) = (&incoming.place, &incoming.headers.if_none_exist) {
+        add(condition);
+    }
     if matches!(incoming.place, Place::SearchForm(_)) {
         // The log keeps no more than its bound; the rest need not be read.
         let kept = incoming.body.get(..FORM_BYTES_KEPT).unwrap_or(&incoming.body);
@@ -83,7 +86,7 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
             let ask = Ask {
                 access: access.clone(),
                 caller,
-                conditions: negotiate::conditions(&incoming.headers)?,
+                conditions: negotiate::conditions(&incoming.headers, &incoming.place)?,
                 returning: Return::of_prefer(incoming.headers.prefer.as_deref()),
                 handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
             };
@@ -115,6 +118,15 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::Read(kind, id) => read::run(app, ask, kind, &id).await,
         Place::Update(kind, id) => Box::pin(update::run(app, ask, kind, &id, body)).await,
         Place::Patch(kind, id) => Box::pin(patch::run(app, ask, kind, &id, form, body)).await,
+        Place::UpdateWhere(kind) => {
+            Box::pin(condition::update(app, ask, kind, query.unwrap_or_default(), body)).await
+        }
+        Place::PatchWhere(kind) => {
+            Box::pin(condition::patch(app, ask, kind, query.unwrap_or_default(), form, body)).await
+        }
+        Place::DeleteWhere(kind) => {
+            Box::pin(condition::delete(app, ask, kind, query.unwrap_or_default())).await
+        }
         Place::Delete(kind, id) => Box::pin(delete::run(app, ask, kind, &id)).await,
         Place::History(kind, id) => {
             Box::pin(history::run(app, ask, kind, &id, query.unwrap_or_default())).await

@@ -1,9 +1,9 @@
-//! create (FHIR R4 http.html#create): the server draws the id.
+//! create (FHIR R4 http.html#create): the server draws the id. With If-None-Exist, only if there is no match.
 
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return,
+    ATTEMPTS_MAX, Ask, Failure, Head, Return, condition,
     desk::{Desk, Draft},
     forbidden, malformed, parse_body, written,
 };
@@ -40,16 +40,25 @@ pub(super) async fn store(
     check(app, kind, &resource)?;
     let id = LogicalId::of_uuid(app.clock.random_id());
     for _ in 0..ATTEMPTS_MAX {
+        let mut criterion = None;
+        if let Some(query) = &ask.conditions.if_none_exist {
+            let settled = condition::settle(app, ask, kind, query).await?;
+            if let Some(found) = settled.found {
+                return condition::existing(app, ask, found).await;
+            }
+            criterion = Some(settled.criterion);
+        }
         let mut desk = Desk::open(app, &ask.caller)?;
         if kind == ResourceType::PATIENT {
             desk.registers(&id);
         }
         let draft = Draft { kind, id: &id, resource: &mut resource, act: Act::Create, base: Base::Fresh };
-        let ready = desk.prepare(draft).await?;
+        let mut ready = desk.prepare(draft).await?;
+        ready.written.change.criteria.extend(criterion);
         let head = head(app, kind, &id, ready.version, ready.updated);
         let answer = written(201, ask.returning, &head, ready.json);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
-            // Somebody else has just made the patient's key: prepare again under that one.
+            // Somebody else has just made the patient's key, or created under the same condition: look again.
             Err(Rejected::Stale) => {}
             other => return Ok(other?),
         }

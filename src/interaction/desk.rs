@@ -202,6 +202,7 @@ impl<'a> Desk<'a> {
             links,
             relations: Vec::new(),
             keys: Vec::new(),
+            criteria: Vec::new(),
         };
         let version = self.name(&change, &plain, record.patients);
         Ok(Written { permit, version, change })
@@ -329,7 +330,7 @@ impl<'a> Desk<'a> {
             }
         };
         let links = if patients.len() > 1 { patients.to_vec() } else { Vec::new() };
-        Ok(NewVersion { at, owner_version, body, base, links, relations, keys })
+        Ok(NewVersion { at, owner_version, body, base, links, relations, keys, criteria: Vec::new() })
     }
 
     fn name(&self, change: &NewVersion, plain: &Plain, patients: Vec<Uuid>) -> Version {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod bundle;
+pub mod condition;
 pub mod create;
 mod cursor;
 pub mod delete;
@@ -58,7 +59,7 @@ pub struct Ask {
 }
 
 /// Conditional headers (FHIR R4 http.html#cread, #concurrency).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Conditions {
     /// If-Match, as the versionId it names.
     pub if_match: Option<u32>,
@@ -66,6 +67,8 @@ pub struct Conditions {
     pub if_none_match: Option<NoneMatch>,
     /// If-Modified-Since.
     pub if_modified_since: Option<DateTime<Utc>>,
+    /// If-None-Exist, as a query.
+    pub if_none_exist: Option<String>,
 }
 
 /// `Prefer: return=` (FHIR R4 http.html#ops).

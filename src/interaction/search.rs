@@ -15,7 +15,7 @@ use crate::{
         bundle::{self, Found, Mode},
         kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, OperationOutcome, Problem},
-        search::{Query, Request, Total, form},
+        search::{Handling, Query, Request, Total, form},
     },
     gate::{Act, Permit},
     ledger::{Audited, Released},
@@ -72,6 +72,34 @@ pub(super) async fn look(
     };
     let found = Hunt { app, ask, view: &view, keys: &keys, query: &query }.run(after).await?;
     Ok(found.into_answer(app, &keys, ask, &query))
+}
+
+/// The current records of a type that a query finds and the caller may see, newest first, at most `most`: what
+/// conditional interactions stand on (FHIR R4 http.html#ccreate).
+///
+/// Nothing of it is disclosed, and every permit is for [`Act::Search`]. The query must hold a filter, and nothing
+/// in it is left out: a condition that is not understood must not come to mean any record.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub(super) async fn matching(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: &str,
+    most: u32,
+) -> Result<Vec<(Record, Permit)>, Failure> {
+    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+    let view = ask.view(app);
+    let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+    let request = Request { kind, base: &app.base, handling: Handling::Strict, now: view.now };
+    let mut query = Query::parse(request, &pairs).map_err(Refusal::Malformed)?;
+    if query.ids.is_none() && query.patients.is_empty() && query.last_updated.is_empty() {
+        return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
+    }
+    (query.count, query.total, query.cursor) = (most, None, None);
+    let keys = app.keyring.tenant(view.tenant)?;
+    Ok(Hunt { app, ask, view: &view, keys: &keys, query: &query }.run(None).await?.page)
 }
 
 struct Hunt<'a> {

@@ -6,7 +6,10 @@ use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
 use super::draft::{Changes, Draft};
-use crate::store::write::{self, Base, NewVersion, Place};
+use crate::store::{
+    criterion::{self, Counter},
+    write::{self, Base, NewVersion, Place},
+};
 
 /// Which submissions stand on something that is no longer so. Of two that want the same record or make the
 /// same key, the first in the queue has it.
@@ -22,10 +25,16 @@ pub(super) async fn stale(
         changes().flat_map(|c| c.keys.iter().map(|k| (c.at.tenant.0, k.id))).collect();
     keys.sort_unstable();
     keys.dedup();
-    let (current, held) = futures_util::try_join!(
+    let mut counters: Vec<Counter> =
+        changes().flat_map(|c| c.counters().map(|(counter, _)| counter)).collect();
+    counters.sort_unstable();
+    counters.dedup();
+    let (current, held, moves) = futures_util::try_join!(
         write::lock_current(connection, &places),
-        write::held_keys(connection, &keys)
+        write::held_keys(connection, &keys),
+        criterion::lock(connection, &counters)
     )?;
+    let mut moved: HashSet<Counter> = HashSet::new();
     let mut taken: HashSet<Place> = HashSet::new();
     let mut made: HashSet<(i32, Uuid)> = held;
     let mut out = Vec::with_capacity(work.len());
@@ -38,11 +47,15 @@ pub(super) async fn stale(
                 Base::Version(version) => found == Some(version),
             };
             let keys_free = change.keys.iter().all(|key| !made.contains(&(change.at.tenant.0, key.id)));
-            base && keys_free && !taken.contains(&change.place())
+            let unmoved = change
+                .counters()
+                .all(|(counter, seen)| moves.get(&counter) == Some(&seen) && !moved.contains(&counter));
+            base && keys_free && unmoved && !taken.contains(&change.place())
         });
         if stands {
             for (change, _) in changes {
                 taken.insert(change.place());
+                moved.extend(change.counters().map(|(counter, _)| counter));
                 made.extend(change.keys.iter().map(|key| (change.at.tenant.0, key.id)));
             }
         }

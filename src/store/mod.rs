@@ -6,6 +6,7 @@
 pub mod account;
 pub mod cluster;
 pub mod connect;
+pub mod criterion;
 pub mod fetch;
 pub mod lane;
 pub mod migrate;

@@ -14,6 +14,7 @@ use futures_util::try_join;
 use uuid::Uuid;
 
 use super::{
+    criterion::{self, Counter, Criterion},
     row::RelationRow,
     statement::{SealedSql, Statement},
 };
@@ -39,6 +40,8 @@ pub struct NewVersion {
     pub relations: Vec<(RelationRow, [u8; 16])>,
     /// Data keys made for it.
     pub keys: Vec<NewKey>,
+    /// Counters of the conditions under which it is written.
+    pub criteria: Vec<Criterion>,
 }
 
 /// What a new version stands on. Anything else at commit time makes it stale.
@@ -72,6 +75,11 @@ impl NewVersion {
     #[must_use]
     pub fn place(&self) -> Place {
         (self.at.tenant.0, self.at.kind.code(), self.at.key)
+    }
+
+    /// The counters it stands on, and how far each was.
+    pub fn counters(&self) -> impl Iterator<Item = (Counter, i64)> {
+        self.criteria.iter().map(|one| ((self.at.tenant.0, i32::from(one.bucket)), one.seen))
     }
 }
 
@@ -164,6 +172,13 @@ pub async fn write(
         versions.iter().filter(|(v, _)| matches!(v.base, Base::Version(_))).map(|(v, _)| v.place()).collect();
     if !replaced.is_empty() {
         retire(connection, &replaced).await?;
+    }
+    let mut counters: Vec<Counter> =
+        versions.iter().flat_map(|(version, _)| version.counters().map(|(counter, _)| counter)).collect();
+    counters.sort_unstable();
+    counters.dedup();
+    if !counters.is_empty() {
+        criterion::advance(connection, &counters).await?;
     }
     let mut keys = Columns::default();
     let mut links: Vec<(Place, Uuid)> = Vec::new();

@@ -11,10 +11,12 @@ use super::outcome::{IssueCode, Problem};
 use super::reference::BaseUrl;
 use super::search::date::DateRange;
 
+mod settled;
 mod target;
 mod transaction;
 mod write;
 
+pub use settled::{CONDITIONS_MAX, Condition, Settled, conditions};
 pub use target::{NoneMatch, Target, parse_etag};
 pub use transaction::{Step, plan};
 pub use write::{
@@ -35,6 +37,7 @@ pub enum Bundle {
 }
 
 /// One request of a batch or transaction.
+#[derive(Clone)]
 pub struct Entry {
     /// Its place in the Bundle, from 0; the answer stands at the same place.
     pub index: usize,

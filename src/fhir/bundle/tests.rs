@@ -39,7 +39,7 @@ fn transaction(entries: &[Value]) -> Vec<Entry> {
 
 fn planned(entries: &[Value]) -> Result<Vec<Step>, Vec<Problem>> {
     let mut next = 0;
-    plan(transaction(entries), &base(), || {
+    plan(transaction(entries), &Settled::default(), &base(), || {
         next += 1;
         LogicalId::parse(&format!("new-{next}")).unwrap()
     })
@@ -253,24 +253,6 @@ fn what_a_transaction_may_not_hold_is_refused() {
         &[post(A, json!({"resourceType": "Patient"})), post(A, json!({"resourceType": "Basic"}))],
         &["duplicate Bundle.entry[1].fullUrl: An entry before this one has the same fullUrl."],
     );
-    let conditional = "Conditional requests inside a transaction are not supported.";
-    for (method, resource) in [
-        ("PUT", Some(json!({"resourceType": "Patient"}))),
-        ("DELETE", None),
-        ("PATCH", Some(json!({"resourceType": "Binary"}))),
-    ] {
-        let mut entry = request(method, "Patient?identifier=secret");
-        if let Some(resource) = resource {
-            entry["resource"] = resource;
-        }
-        check_unplanned(&[entry], &[&format!("not-supported Bundle.entry[0].request.url: {conditional}")]);
-    }
-    let mut create = post(A, json!({"resourceType": "Patient"}));
-    create["request"]["ifNoneExist"] = json!("identifier=secret");
-    check_unplanned(
-        &[create],
-        &[&format!("not-supported Bundle.entry[0].request.ifNoneExist: {conditional}")],
-    );
     let operation = json!({"resource": {"resourceType": "Parameters"}, "request": {"method": "POST", "url": "Patient/$match"}});
     check_unplanned(
         &[operation],
@@ -279,6 +261,93 @@ fn what_a_transaction_may_not_hold_is_refused() {
         ],
     );
     assert!(planned(&[request("GET", "Patient?identifier=1")]).is_ok());
+}
+
+#[test]
+fn conditions_are_told_and_decide_what_is_planned() {
+    let mut create = post(A, json!({"resourceType": "Patient"}));
+    create["request"]["ifNoneExist"] = json!("identifier=1");
+    let observation = |subject: &str| json!({"resourceType": "Observation", "subject": {"reference": subject}, "performer": [{"reference": "Patient?identifier=2"}]});
+    let mut update = request("PUT", "Patient?identifier=3");
+    update["resource"] = json!({"resourceType": "Patient"});
+    let sent = [create, post(B, observation(A)), update, request("DELETE", "Patient?identifier=4")];
+    let entries = transaction(&sent);
+    let told = conditions(&entries, &base()).unwrap();
+    let told: Vec<_> = told.iter().map(|c| (c.index, c.query.as_str(), c.of_entry)).collect();
+    assert_eq!(
+        told,
+        [
+            (0, "identifier=1", true),
+            (1, "identifier=2", false),
+            (2, "identifier=3", true),
+            (3, "identifier=4", true)
+        ]
+    );
+    let id = |text: &str| LogicalId::parse(text).unwrap();
+    let settled = |found: bool| Settled {
+        entries: [0, 2, 3].map(|n| (n, found.then(|| (ResourceType::PATIENT, id(&format!("p{n}")))))).into(),
+        references: [((ResourceType::PATIENT, "identifier=2".to_owned()), id("p9"))].into(),
+    };
+    let planned = |found| {
+        let mut numbers = 0..;
+        let new_id = || id(&format!("new-{}", numbers.next().unwrap()));
+        plan(transaction(&sent), &settled(found), &base(), new_id).unwrap()
+    };
+    let step = |steps: &[Step], index: usize| {
+        let step = steps.iter().find(|step| step.entry.index == index).unwrap();
+        let name = |target: &Option<(ResourceType, LogicalId)>| {
+            target.as_ref().map(|(_, id)| id.as_str().to_owned())
+        };
+        (name(&step.written), name(&step.existing))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let found = planned(true);
+    assert_eq!(step(&found, 0), (None, some("p0")));
+    assert_eq!(step(&found, 2), (some("p2"), None));
+    assert_eq!(step(&found, 3), (some("p3"), None));
+    let of = |steps: &[Step], index: usize| {
+        steps.iter().find(|step| step.entry.index == index).unwrap().entry.resource.clone().unwrap()
+    };
+    assert_eq!(of(&found, 1)["subject"]["reference"], "Patient/p0");
+    assert_eq!(of(&found, 1)["performer"][0]["reference"], "Patient/p9");
+    assert_eq!(of(&found, 2)["id"], "p2");
+    let fresh = planned(false);
+    assert_eq!(step(&fresh, 0), (some("new-0"), None));
+    assert_eq!(step(&fresh, 3), (None, None));
+    assert_eq!(of(&fresh, 1)["subject"]["reference"], "Patient/new-0");
+
+    let mut twice = sent.to_vec();
+    twice.push(sent[0].clone());
+    twice[4]["fullUrl"] = json!("urn:uuid:6f2c0c5e-9a0b-4d3e-8e2e-00000000000f");
+    let mut numbers = 0..;
+    let new_id = || id(&format!("n{}", numbers.next().unwrap()));
+    let problems = plan(transaction(&twice), &settled(false), &base(), new_id).err().unwrap();
+    assert_eq!(
+        said(&problems),
+        [
+            "duplicate Bundle.entry[4].request.ifNoneExist: An entry before this one creates under the same condition."
+        ]
+    );
+    let mut other = sent.to_vec();
+    other[2]["resource"]["id"] = json!("other");
+    let problems = plan(transaction(&other), &settled(true), &base(), || id("new")).err().unwrap();
+    assert_eq!(
+        said(&problems),
+        [
+            "invalid Bundle.entry[2].resource.id: The resource's id is another than that of the record that matches."
+        ]
+    );
+}
+
+#[test]
+fn five_hundred_conditions_are_told_and_one_more_is_refused() {
+    let many = |count: usize| {
+        let entries: Vec<_> =
+            (0..count).map(|n| request("DELETE", &format!("Patient?identifier={n}"))).collect();
+        conditions(&transaction(&entries), &base()).map(|told| told.len())
+    };
+    assert_eq!(many(CONDITIONS_MAX).unwrap(), CONDITIONS_MAX);
+    assert_eq!(many(CONDITIONS_MAX + 1).unwrap_err()[0].code, IssueCode::TooCostly);
 }
 
 #[test]
@@ -293,7 +362,7 @@ fn a_problem_repeats_nothing_from_the_resource() {
         ],
         &[
             "not-found Bundle.entry[1].resource: A reference is to a urn that is the fullUrl of no entry.",
-            "not-supported Bundle.entry[1].resource: Conditional references are not supported.",
+            "not-found Bundle.entry[1].resource: A conditional reference matches no record, or none that you may see.",
         ],
     );
     // What is deleted leaves nothing to refer to.
@@ -311,7 +380,7 @@ proptest! {
         let entry = json!({"fullUrl": full, "request": {"method": method, "url": url, "ifMatch": id},
             "resource": {"resourceType": "Patient", "id": id, "x": {"reference": full}}});
         if let Ok(Bundle::Transaction(entries)) = Bundle::parse(bundle("transaction", &[entry]), &base()) {
-            let _unused = plan(entries, &base(), || LogicalId::parse("n").unwrap());
+            let _unused = plan(entries, &Settled::default(), &base(), || LogicalId::parse("n").unwrap());
         }
     }
 }

@@ -4,17 +4,22 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::Value;
+
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::{IssueCode, Problem};
 use super::super::reference::{BaseUrl, Reference, rewrite, walk};
-use super::{Entry, Method, Target};
+use super::{Entry, Method, Settled, Target};
 
 /// One entry of a transaction, ready to run.
 pub struct Step {
     /// The entry, with every reference in its resource resolved.
     pub entry: Entry,
-    /// What is written: the target of a PUT, PATCH or DELETE; for a POST, its type and a new id.
+    /// What is written: the target of a PUT, PATCH or DELETE; for a POST, its type and a new id. Of a conditional
+    /// request what matched, or what is created as nothing did.
     pub written: Option<(ResourceType, LogicalId)>,
+    /// The record that keeps a conditional create from creating.
+    pub existing: Option<(ResourceType, LogicalId)>,
 }
 
 /// Puts a transaction in the order it runs in: DELETE, POST, PUT and PATCH, then GET and HEAD.
@@ -23,30 +28,27 @@ pub struct Step {
 /// the other entry stands, in circles too. A relative reference in an entry whose fullUrl is a RESTful URL
 /// is first looked for under that URL's own base (bundle.html#references).
 ///
+/// `settled` says what the conditions of the entries found (see [`super::conditions`]).
+///
 /// # Errors
-/// Two entries that write the same resource or have the same fullUrl, a urn that no entry has, and what
-/// needs a search inside a transaction: conditional requests and conditional references.
+/// Two entries that write the same resource, have the same fullUrl or create under the same condition, a urn that no
+/// entry has, and a conditional reference that found nothing.
 pub fn plan(
     entries: Vec<Entry>,
+    settled: &Settled,
     base: &BaseUrl,
     mut new_id: impl FnMut() -> LogicalId,
 ) -> Result<Vec<Step>, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut steps: Vec<Step> = Vec::with_capacity(entries.len());
     for entry in entries {
-        check_unconditional(&entry, &mut problems);
-        let written = match (&entry.target, entry.method) {
-            (_, Method::Get | Method::Head) => None,
-            (Target::Type(kind), Method::Post) => Some((*kind, new_id())),
-            (Target::Instance(kind, id), _) => Some((*kind, id.clone())),
-            _ => None,
-        };
-        steps.push(Step { entry, written });
+        check_operation(&entry, &mut problems);
+        steps.push(step(entry, settled, &mut new_id, &mut problems));
     }
     check_unique(&steps, &mut problems);
     let addresses = addresses(&steps);
     for step in &mut steps {
-        resolve(&mut step.entry, &addresses, base, &mut problems);
+        resolve(&mut step.entry, &addresses, settled, base, &mut problems);
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -64,25 +66,62 @@ fn refuse(entry: &Entry, at: &str, code: IssueCode, text: impl Into<String>) -> 
     Problem::error(code, text.into()).at(format!("{}{at}", entry.place())).by("bundle.transaction")
 }
 
-fn check_unconditional(entry: &Entry, problems: &mut Vec<Problem>) {
-    const TEXT: &str = "Conditional requests inside a transaction are not supported.";
-    let reads = matches!(entry.method, Method::Get | Method::Head);
-    if matches!(entry.target, Target::Search(..)) && !reads {
-        problems.push(refuse(entry, ".request.url", IssueCode::NotSupported, TEXT));
-    }
-    if entry.if_none_exist.is_some() {
-        problems.push(refuse(entry, ".request.ifNoneExist", IssueCode::NotSupported, TEXT));
-    }
-    if matches!(entry.target, Target::Operation(_)) && !reads {
+/// What an entry writes, its condition being settled.
+fn step(
+    mut entry: Entry,
+    settled: &Settled,
+    new_id: &mut impl FnMut() -> LogicalId,
+    problems: &mut Vec<Problem>,
+) -> Step {
+    let found = settled.entries.get(&entry.index).cloned().flatten();
+    let (written, existing) = match (&entry.target, entry.method) {
+        (_, Method::Get | Method::Head) => (None, None),
+        (Target::Type(_), Method::Post) if found.is_some() => (None, found),
+        (Target::Type(kind), Method::Post) => (Some((*kind, new_id())), None),
+        (Target::Instance(kind, id), _) => (Some((*kind, id.clone())), None),
+        (Target::Search(kind, _), Method::Put) => {
+            let kind = *kind;
+            let given = entry.resource.as_ref().and_then(|r| r.get("id")).and_then(Value::as_str);
+            let given = given.and_then(LogicalId::parse);
+            let id = match (found, given) {
+                (Some((_, id)), given) => {
+                    if given.is_some_and(|given| given != id) {
+                        let text = "The resource's id is another than that of the record that matches.";
+                        problems.push(refuse(&entry, ".resource.id", IssueCode::Invalid, text));
+                    }
+                    id
+                }
+                (None, Some(given)) => given,
+                (None, None) => new_id(),
+            };
+            if let Some(Value::Object(object)) = &mut entry.resource {
+                object.insert("id".to_owned(), Value::from(id.as_str()));
+            }
+            (Some((kind, id)), None)
+        }
+        (Target::Search(..), _) => (found, None),
+        _ => (None, None),
+    };
+    Step { entry, written, existing }
+}
+
+fn check_operation(entry: &Entry, problems: &mut Vec<Problem>) {
+    if matches!(entry.target, Target::Operation(_)) && !matches!(entry.method, Method::Get | Method::Head) {
         let text = "Operations by POST inside a transaction are not supported.";
         problems.push(refuse(entry, ".request.url", IssueCode::NotSupported, text));
     }
 }
 
 fn check_unique(steps: &[Step], problems: &mut Vec<Problem>) {
-    let (mut urls, mut targets) = (HashSet::new(), HashSet::new());
+    let (mut urls, mut targets, mut conditions) = (HashSet::new(), HashSet::new(), HashSet::new());
     for step in steps {
         let entry = &step.entry;
+        let creates =
+            entry.if_none_exist.as_ref().zip(step.written.as_ref()).map(|(query, (kind, _))| (kind, query));
+        if creates.is_some_and(|condition| !conditions.insert(condition)) {
+            let text = "An entry before this one creates under the same condition.";
+            problems.push(refuse(entry, ".request.ifNoneExist", IssueCode::Duplicate, text));
+        }
         if entry.full_url.as_ref().is_some_and(|url| !urls.insert(url)) {
             let text = "An entry before this one has the same fullUrl.";
             problems.push(refuse(entry, ".fullUrl", IssueCode::Duplicate, text));
@@ -101,7 +140,7 @@ fn addresses(steps: &[Step]) -> HashMap<String, String> {
         .iter()
         .filter(left)
         .filter_map(|step| {
-            let (kind, id) = match (&step.written, &step.entry.target) {
+            let (kind, id) = match (step.written.as_ref().or(step.existing.as_ref()), &step.entry.target) {
                 (Some((kind, id)), _) | (None, Target::Instance(kind, id)) => (kind, id),
                 _ => return None,
             };
@@ -113,6 +152,7 @@ fn addresses(steps: &[Step]) -> HashMap<String, String> {
 fn resolve(
     entry: &mut Entry,
     addresses: &HashMap<String, String>,
+    settled: &Settled,
     base: &BaseUrl,
     problems: &mut Vec<Problem>,
 ) {
@@ -121,6 +161,12 @@ fn resolve(
     rewrite(&mut resource, |link| {
         if let Some(address) = addresses.get(link) {
             return Some(address.clone());
+        }
+        if !settled.references.is_empty()
+            && let Some(Reference::Conditional(kind, query)) = Reference::parse(link, base)
+        {
+            let id = settled.references.get(&(kind, query))?;
+            return Some(format!("{}/{}", kind.name(), id.as_str()));
         }
         let relative =
             own_base.filter(|_| matches!(Reference::parse(link, base), Some(Reference::Local { .. })))?;
@@ -138,8 +184,8 @@ fn resolve(
         problems.push(refuse(entry, ".resource", IssueCode::NotFound, text));
     }
     if conditional {
-        let text = "Conditional references are not supported.";
-        problems.push(refuse(entry, ".resource", IssueCode::NotSupported, text));
+        let text = "A conditional reference matches no record, or none that you may see.";
+        problems.push(refuse(entry, ".resource", IssueCode::NotFound, text));
     }
     entry.resource = Some(resource);
 }

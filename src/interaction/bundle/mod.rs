@@ -11,8 +11,8 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 
 use super::{
-    Ask, Conditions, Failure, create, delete, finish, forbidden, history, malformed, parse_body, patch, read,
-    search, update,
+    Ask, Conditions, Failure, condition, create, delete, finish, forbidden, history, malformed, parse_body,
+    patch, read, search, update,
 };
 use crate::{
     answer::Answer,
@@ -84,9 +84,6 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
     let mut ask = ask.clone();
     ask.conditions = conditions(&entry);
     ask.access.query = Some(crate::ledger::Access::cut(&describe(&entry)));
-    if entry.if_none_exist.is_some() {
-        return Err(not_supported());
-    }
     let resource = entry.resource;
     let need = || malformed(IssueCode::Required, "This entry needs a resource.");
     match (entry.method, entry.target) {
@@ -130,7 +127,39 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
             ask.access.interaction = "delete";
             delete::run(app, &ask, kind, &id).await
         }
+        (method @ (Method::Put | Method::Patch | Method::Delete), Target::Search(kind, query)) => {
+            conditional(app, &mut ask, method, kind, &query, resource).await
+        }
         _ => Err(not_supported()),
+    }
+}
+
+/// A conditional update, patch or delete of a batch.
+async fn conditional(
+    app: &App,
+    ask: &mut Ask,
+    method: Method,
+    kind: ResourceType,
+    query: &str,
+    resource: Option<Value>,
+) -> Result<Audited<Answer>, Failure> {
+    let need = || malformed(IssueCode::Required, "This entry needs a resource.");
+    match method {
+        Method::Put => {
+            ask.access.interaction = "update";
+            app.gate.approach(&ask.caller, Act::Update, kind).map_err(forbidden)?;
+            condition::store(app, ask, kind, query, resource.ok_or_else(need)?).await
+        }
+        Method::Patch => {
+            ask.access.interaction = "patch";
+            patch::approach(app, ask, kind)?;
+            let patch = patch::of_entry(app, &resource.ok_or_else(need)?)?;
+            condition::apply(app, ask, kind, query, &patch).await
+        }
+        _ => {
+            ask.access.interaction = "delete";
+            condition::delete(app, ask, kind, query).await
+        }
     }
 }
 
@@ -139,6 +168,7 @@ fn conditions(entry: &Entry) -> Conditions {
         if_match: entry.if_match,
         if_none_match: entry.if_none_match,
         if_modified_since: entry.if_modified_since,
+        if_none_exist: entry.if_none_exist.clone(),
     }
 }
 
@@ -152,7 +182,8 @@ fn describe(entry: &Entry) -> String {
         Target::Search(kind, query) => format!("{}?{query}", kind.name()),
         _ => String::new(),
     };
-    format!("{} {place}", entry.method.as_str())
+    let condition = entry.if_none_exist.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    format!("{} {place}{condition}", entry.method.as_str())
 }
 
 fn not_supported() -> Failure {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::super::{
-    ATTEMPTS_MAX, Ask, Failure, create, delete,
-    desk::{Desk, Draft},
+    ATTEMPTS_MAX, Ask, Failure, condition, create, delete,
+    desk::{Desk, Draft, Ready},
     forbidden, malformed, patch, read, search, update,
 };
 use super::{
@@ -17,39 +17,101 @@ use crate::{
     answer::Answer,
     app::App,
     fhir::{
-        bundle::{self, Entry, Method, Step, Target},
+        bundle::{self, Condition, Entry, Method, Settled, Step, Target},
         kinds::{LogicalId, ResourceType},
-        outcome::IssueCode,
+        outcome::{IssueCode, Problem},
     },
     gate::Act,
     ledger::{Audited, Rejected, Released, Written},
-    refusal::Refusal,
+    refusal::{Refusal, Why},
     seal::Opened,
-    store::write::Base,
+    store::{criterion::Criterion, write::Base},
 };
 
 /// After so many entries other requests get their turn.
 const YIELD_EVERY: usize = 16;
 
+/// How often a transaction looks again when what a condition found has changed under it.
+const MOVED_MAX: usize = 3;
+
 /// All of it, or nothing.
-pub(super) async fn run(app: &App, ask: &Ask, entries: Vec<Entry>) -> Result<Audited<Answer>, Failure> {
+pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result<Audited<Answer>, Failure> {
     let count = entries.len();
     for entry in &entries {
         approach(app, ask, entry)?;
     }
-    let mut steps = bundle::plan(entries, &app.base, || LogicalId::of_uuid(app.clock.random_id()))
-        .map_err(Refusal::Malformed)?;
-    for _ in 0..ATTEMPTS_MAX {
-        let work = prepare(app, ask, &mut steps, count).await?;
+    let conditions = bundle::conditions(&entries, &app.base).map_err(Refusal::Malformed)?;
+    let mut planned = None;
+    for attempt in 0..ATTEMPTS_MAX {
+        let (mut steps, mut grounds) = match planned.take() {
+            Some(planned) => planned,
+            None => {
+                let grounds = Grounds::settle(app, ask, &conditions).await?;
+                // What a condition finds decides what is planned, so the entries are kept for another look.
+                let source =
+                    if conditions.is_empty() { std::mem::take(&mut entries) } else { entries.clone() };
+                let new_id = || LogicalId::of_uuid(app.clock.random_id());
+                let steps = bundle::plan(source, &grounds.settled, &app.base, new_id);
+                (steps.map_err(Refusal::Malformed)?, grounds)
+            }
+        };
+        let work = match prepare(app, ask, &mut steps, &mut grounds, count).await {
+            Ok(work) => work,
+            Err(Failure::Refused(Refusal::PreconditionFailed, _))
+                if !conditions.is_empty() && attempt < MOVED_MAX =>
+            {
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
         let Work { written, released, replies, opened } = work;
         let answer = Opened::gather(opened).map_with(&replies, respond);
         match app.ledger.commit(&ask.access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
+            Err(Rejected::Stale) if conditions.is_empty() => planned = Some((steps, grounds)),
             Err(Rejected::Stale) => {}
             other => return Ok(other?),
         }
     }
     Err(Rejected::Stale.into())
+}
+
+/// What the conditions of a transaction found.
+#[derive(Default)]
+struct Grounds {
+    settled: Settled,
+    /// What each conditional write stands on, by the place of its entry.
+    criteria: HashMap<usize, Criterion>,
+    /// The version that matched, by the place of the entry.
+    versions: HashMap<usize, (i32, DateTime<Utc>)>,
+    /// Every record that matched.
+    released: Vec<Released>,
+}
+
+impl Grounds {
+    async fn settle(app: &App, ask: &Ask, conditions: &[Condition]) -> Result<Self, Failure> {
+        let mut grounds = Self::default();
+        for condition in conditions {
+            let Condition { index, kind, query, of_entry } = condition;
+            let place = format!("Bundle.entry[{index}]");
+            let settled = condition::settle(app, ask, *kind, query).await;
+            let condition::Settled { found, criterion } =
+                settled.map_err(|failure| at_entry(failure, &place))?;
+            let target = match &found {
+                Some((record, _)) => Some((*kind, condition::id_of(record)?)),
+                None => None,
+            };
+            if *of_entry {
+                grounds.criteria.insert(*index, criterion);
+                grounds.settled.entries.insert(*index, target);
+                grounds.versions.extend(found.iter().map(|(r, _)| (*index, (r.at.version, r.at.updated))));
+            } else if let Some((_, id)) = target {
+                grounds.settled.references.insert((*kind, query.clone()), id);
+            }
+            grounds.released.extend(found.map(condition::release));
+        }
+        Ok(grounds)
+    }
 }
 
 /// Refuses what the caller could never do, before anything is looked at.
@@ -60,9 +122,11 @@ fn approach(app: &App, ask: &Ask, entry: &Entry) -> Result<(), Failure> {
         }
         (Method::Get | Method::Head, Target::Type(kind) | Target::Search(kind, _)) => (Act::Search, kind),
         (Method::Post, Target::Type(kind)) => (Act::Create, kind),
-        (Method::Put, Target::Instance(kind, _)) => (Act::Update, kind),
-        (Method::Delete, Target::Instance(kind, _)) => (Act::Delete, kind),
-        (Method::Patch, Target::Instance(kind, _)) => return patch::approach(app, ask, *kind),
+        (Method::Put, Target::Instance(kind, _) | Target::Search(kind, _)) => (Act::Update, kind),
+        (Method::Delete, Target::Instance(kind, _) | Target::Search(kind, _)) => (Act::Delete, kind),
+        (Method::Patch, Target::Instance(kind, _) | Target::Search(kind, _)) => {
+            return patch::approach(app, ask, *kind);
+        }
         _ => return Err(not_supported()),
     };
     app.gate.approach(&ask.caller, act, *kind).map_err(forbidden)
@@ -81,7 +145,13 @@ struct Work {
     opened: Vec<Opened<(usize, Answer)>>,
 }
 
-async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Result<Work, Failure> {
+async fn prepare(
+    app: &App,
+    ask: &Ask,
+    steps: &mut [Step],
+    grounds: &mut Grounds,
+    count: usize,
+) -> Result<Work, Failure> {
     let mut desk = Desk::open(app, &ask.caller)?;
     for step in &*steps {
         if let Some((ResourceType::PATIENT, id)) = &step.written
@@ -97,6 +167,7 @@ async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Resu
         .collect();
     desk.foresee(targets).await?;
     let mut work = Work { replies: (0..count).map(|_| Reply::default()).collect(), ..Work::default() };
+    work.released = std::mem::take(&mut grounds.released);
     let mut fresh = Fresh::new();
     for (number, step) in steps.iter_mut().enumerate() {
         if number % YIELD_EVERY == 0 {
@@ -104,7 +175,7 @@ async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Resu
         }
         let index = step.entry.index;
         let place = step.entry.place();
-        let reply = run_step(app, ask, &mut desk, step, &mut work, &mut fresh).await;
+        let reply = run_step(app, ask, &mut desk, step, grounds, &mut work, &mut fresh).await;
         let reply = reply.map_err(|failure| at_entry(failure, &place))?;
         if let Some(slot) = work.replies.get_mut(index) {
             *slot = reply;
@@ -115,16 +186,19 @@ async fn prepare(app: &App, ask: &Ask, steps: &mut [Step], count: usize) -> Resu
 
 /// Says in which entry a refusal arose.
 fn at_entry(failure: Failure, place: &str) -> Failure {
+    let at = |problems: Vec<Problem>| {
+        let placed = problems.into_iter().map(|problem| match problem.expression.is_none() {
+            true => problem.at(place),
+            false => problem,
+        });
+        placed.collect()
+    };
     match failure {
         Failure::Refused(Refusal::Malformed(problems), denied) => {
-            let problems = problems
-                .into_iter()
-                .map(|problem| match problem.expression.is_none() {
-                    true => problem.at(place),
-                    false => problem,
-                })
-                .collect();
-            Failure::Refused(Refusal::Malformed(problems), denied)
+            Failure::Refused(Refusal::Malformed(at(problems)), denied)
+        }
+        Failure::Told(Refusal::Unmet(problems), released) => {
+            Failure::Told(Refusal::Unmet(at(problems)), released)
         }
         other => other,
     }
@@ -135,56 +209,94 @@ async fn run_step(
     ask: &Ask,
     desk: &mut Desk<'_>,
     step: &mut Step,
+    grounds: &Grounds,
     work: &mut Work,
     fresh: &mut Fresh,
 ) -> Result<Reply, Failure> {
     let mut ask = ask.clone();
     ask.conditions = conditions(&step.entry);
-    let written = step.written.clone();
-    match (step.entry.method, written) {
-        (Method::Delete, Some((kind, id))) => {
-            if let Some(tombstone) = delete::prepare(app, &ask, desk, kind, &id).await? {
+    let criterion = grounds.criteria.get(&step.entry.index).copied();
+    let matched = grounds.versions.get(&step.entry.index).copied();
+    if let Some((version, _)) = matched {
+        ask.conditions.if_match = ask.conditions.if_match.or(u32::try_from(version).ok());
+    }
+    if let (Some((kind, id)), Some((version, updated))) = (&step.existing, matched) {
+        return Ok(reply(app, *kind, id, 200, version, updated));
+    }
+    match (step.entry.method, step.written.clone()) {
+        (Method::Delete, target) => {
+            if let Some((kind, id)) = target
+                && let Some(mut tombstone) = delete::prepare(app, &ask, desk, kind, &id).await?
+            {
+                tombstone.change.criteria.extend(criterion);
                 work.written.push(tombstone);
             }
             Ok(Reply { status: "204 No Content", ..Reply::default() })
         }
+        (Method::Patch, None) => Err(Refusal::NotFound(Why::Absent).into()),
         (Method::Post | Method::Put | Method::Patch, Some((kind, id))) => {
-            let resource = step
-                .entry
-                .resource
-                .as_mut()
-                .ok_or_else(|| malformed(IssueCode::Required, "This entry needs a resource."))?;
-            let (ready, status) = match step.entry.method {
-                Method::Post => {
-                    let draft = Draft { kind, id: &id, resource, act: Act::Create, base: Base::Fresh };
-                    (desk.prepare(draft).await?, 201)
-                }
-                Method::Patch => {
-                    let patch = patch::of_entry(app, resource)?;
-                    let (ready, released) = patch::prepare(app, &ask, desk, kind, &id, &patch).await?;
-                    work.released.push(released);
-                    (ready, 200)
-                }
-                _ => {
-                    update::check_id(resource, &id)?;
-                    update::prepare(app, &ask, desk, kind, &id, resource).await?
-                }
-            };
-            let head = create::head(app, kind, &id, ready.version, ready.updated);
+            let (mut ready, status) = write(app, &ask, desk, step, &id, work).await?;
+            ready.written.change.criteria.extend(criterion);
             work.written.push(ready.written);
-            let reply = Reply {
-                full_url: Some(format!("{}/{}/{}", app.base.as_str(), kind.name(), id.as_str())),
-                resource: None,
-                status: status_line(status),
-                location: head.location,
-                version: u32::try_from(ready.version).ok(),
-                last_modified: Some(ready.updated),
-                outcome: None,
-            };
             fresh.insert((kind, id.as_str().to_owned()), (ready.json, ready.version, ready.updated));
-            Ok(reply)
+            Ok(reply(app, kind, &id, status, ready.version, ready.updated))
         }
         _ => look(app, &ask, &step.entry, work, fresh).await,
+    }
+}
+
+/// Prepares the version that a POST, PUT or PATCH writes, with the status of success.
+async fn write(
+    app: &App,
+    ask: &Ask,
+    desk: &mut Desk<'_>,
+    step: &mut Step,
+    id: &LogicalId,
+    work: &mut Work,
+) -> Result<(Ready, u16), Failure> {
+    let Some((kind, _)) = step.written else { return Err(not_supported()) };
+    let resource = step
+        .entry
+        .resource
+        .as_mut()
+        .ok_or_else(|| malformed(IssueCode::Required, "This entry needs a resource."))?;
+    match step.entry.method {
+        Method::Post => {
+            let draft = Draft { kind, id, resource, act: Act::Create, base: Base::Fresh };
+            Ok((desk.prepare(draft).await?, 201))
+        }
+        Method::Patch => {
+            let patch = patch::of_entry(app, resource)?;
+            let (ready, released) = patch::prepare(app, ask, desk, kind, id, &patch).await?;
+            work.released.push(released);
+            Ok((ready, 200))
+        }
+        // A conditional update that found something names its version.
+        _ if matches!(step.entry.target, Target::Search(..)) && ask.conditions.if_match.is_none() => {
+            condition::create_absent(app, ask, desk, kind, id, resource).await
+        }
+        _ => {
+            update::check_id(resource, id)?;
+            update::prepare(app, ask, desk, kind, id, resource).await
+        }
+    }
+}
+
+fn reply(
+    app: &App,
+    kind: ResourceType,
+    id: &LogicalId,
+    status: u16,
+    version: i32,
+    updated: DateTime<Utc>,
+) -> Reply {
+    Reply {
+        full_url: Some(format!("{}/{}/{}", app.base.as_str(), kind.name(), id.as_str())),
+        status: status_line(status),
+        location: create::head(app, kind, id, version, updated).location,
+        version: u32::try_from(version).ok(),
+        last_modified: Some(updated),
+        ..Reply::default()
     }
 }
 

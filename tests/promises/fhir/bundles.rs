@@ -100,7 +100,7 @@ async fn one_bad_entry_and_nothing_is_stored_but_the_refusal() {
     ];
     let mut dangling = without_id(observation("x", "?", "a"));
     dangling["subject"] = json!({"reference": BEA});
-    let none_exist = json!({"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient", "ifNoneExist": "_id=1"}});
+    let none_exist = json!({"resource": {"resourceType": "Patient"}, "request": {"method": "POST", "url": "Patient", "ifNoneExist": "colour=1"}});
     let of_two = |other: (&str, &str, Option<Value>)| bundle("transaction", &[good(), other]);
     let cases: [(&str, Value, u16); 13] = [
         (
@@ -127,7 +127,7 @@ async fn one_bad_entry_and_nothing_is_stored_but_the_refusal() {
         ("an unresolved urn", of_two(("POST", "Observation", Some(dangling))), 400),
         ("an absent record to delete", of_two(("DELETE", "Patient/nobody", None)), 404),
         ("an absent record to read", of_two(("GET", "Patient/nobody", None)), 404),
-        ("a conditional create", transaction(&[none_exist]), 400),
+        ("a condition of nothing R4 knows", transaction(&[none_exist]), 400),
         (
             "an operation",
             of_two(("POST", "Patient/$match", Some(json!({"resourceType": "Parameters"})))),

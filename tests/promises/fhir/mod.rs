@@ -2,6 +2,7 @@
 
 mod bundles;
 mod concurrency;
+mod conditions;
 mod examples;
 mod instances;
 mod patches;

@@ -99,6 +99,20 @@ fn rows() -> Vec<Row> {
             ..row("PUT", "/fhir/<kind>/<id>", "/fhir/Observation/covered")
         },
         Row {
+            body: Body::Fhir(new_observation),
+            denied: desk("/fhir/Observation?_id=covered", 403),
+            ..row("PUT", "/fhir/<kind>", "/fhir/Observation?_id=covered")
+        },
+        Row {
+            body: Body::Patch(|| json!([{"op": "replace", "path": "/status", "value": "amended"}])),
+            ..row("PATCH", "/fhir/<kind>", "/fhir/Observation?_id=pulse")
+        },
+        Row {
+            denied: desk("/fhir/Observation?_id=covered", 403),
+            allowed: (Person::Physician, 204),
+            ..row("DELETE", "/fhir/<kind>", "/fhir/Observation?_id=covered")
+        },
+        Row {
             body: Body::Patch(|| json!([{"op": "replace", "path": "/status", "value": "amended"}])),
             ..row("PATCH", "/fhir/<kind>/<id>", "/fhir/Observation/pulse")
         },

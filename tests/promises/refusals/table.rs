@@ -100,7 +100,7 @@ async fn bad_targets_and_headers_are_refused_with_an_entry() {
         (Method::GET, "/fhir/Patient/ann/_history/99999999999999999999", &[], 404),
         (Method::GET, "/fhir/patient/ann", &[], 404),
         (Method::GET, "/audit/entries/18446744073709551616", &[], 404),
-        (Method::PUT, "/fhir/Patient", &[], 405),
+        (Method::TRACE, "/fhir/Patient", &[], 405),
         (Method::OPTIONS, "/fhir/Patient", &[], 405),
         (Method::POST, "/fhir/Patient/_search", &[("content-type", FORM), ("accept", "text/html")], 406),
         (Method::POST, "/fhir/Patient", &[("if-none-exist", "_id=1")], 415),
@@ -113,9 +113,16 @@ async fn bad_targets_and_headers_are_refused_with_an_entry() {
         assert_eq!(clinic.server.size().await, before + 1, "{path}");
     }
     let body = json!({"resourceType": "Patient"}).to_string();
+    for (condition, code) in
+        [("colour=red", "not-supported"), ("", "required"), ("_count=1", "required"), ("%zz", "invalid")]
+    {
+        let exists = [("if-none-exist", condition)];
+        let reply = physician.send(Method::POST, "/fhir/Patient", &exists, body.clone()).await.expect(400);
+        assert_eq!(reply.issue(), code, "{condition}: a condition is never dropped");
+    }
     let exists = [("if-none-exist", "_id=1")];
-    let reply = physician.send(Method::POST, "/fhir/Patient", &exists, body).await.expect(400);
-    assert_eq!(reply.issue(), "not-supported", "a condition is never dropped");
+    let reply = physician.send(Method::PUT, "/fhir/Patient/1", &exists, body).await.expect(400);
+    assert_eq!(reply.issue(), "invalid");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
