@@ -2,6 +2,8 @@
 //!
 //! May import nothing of the house but `fhir`.
 
+use std::io::Read;
+
 use chrono::{DateTime, Utc};
 
 /// `application/fhir+json`, the only format records are served in.
@@ -28,6 +30,16 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The bytes of the body.
     pub body: Vec<u8>,
+    /// A body that is too large to be held, in place of `body`.
+    pub stream: Option<Stream>,
+}
+
+/// A body that is read while it is sent.
+pub struct Stream {
+    /// Where it comes from.
+    pub reader: Box<dyn Read + Send>,
+    /// Its length: one that ends earlier breaks the connection.
+    pub bytes: u64,
 }
 
 impl Answer {
@@ -42,6 +54,7 @@ impl Answer {
             location: None,
             headers: Vec::new(),
             body: Vec::new(),
+            stream: None,
         }
     }
 

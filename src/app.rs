@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
+    export::Exports,
     fhir::{definitions::Definitions, reference::BaseUrl},
     gate::Gate,
     identity::Doorman,
@@ -35,5 +36,7 @@ pub struct App {
     /// The database.
     pub store: Arc<Store>,
     /// The one door out.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
+    /// Exports that were asked for and wait to be fetched.
+    pub exports: Exports,
 }

@@ -24,6 +24,8 @@ pub mod store;
 
 pub mod ledger;
 
+pub mod export;
+
 pub mod app;
 
 pub mod interaction;

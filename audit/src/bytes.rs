@@ -17,6 +17,34 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     finish(context)
 }
 
+/// SHA-256 of bytes that come piece by piece.
+pub struct Sha256(Context);
+
+impl Sha256 {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        finish(self.0)
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The digest of a SHA-256 context as an array.
 pub(crate) fn finish(context: Context) -> [u8; 32] {
     let mut out = [0_u8; 32];

@@ -14,7 +14,7 @@ mod entry;
 mod tree;
 pub mod witness;
 
-pub use bytes::sha256;
+pub use bytes::{Sha256, sha256};
 pub use cbor::CborFault;
 pub use checkpoint::{
     Checkpoint, CheckpointFault, Cosigned, Cosigner, KeyFault, KeyKind, NOTE_BYTES_MAX, Note, NoteFault,

@@ -358,6 +358,12 @@ impl Config {
         self.watch.folder.clone().unwrap_or_else(|| self.home.join("log"))
     }
 
+    /// The folder where exports wait, sealed, until they are fetched.
+    #[must_use]
+    pub fn exports_folder(&self) -> PathBuf {
+        self.home.join("exports")
+    }
+
     /// The FHIR base URL: as configured, or on loopback that of the portal at `port`.
     #[must_use]
     pub fn fhir_base(&self, port: u16) -> String {

@@ -15,7 +15,7 @@ use super::{
 #[must_use]
 pub fn control_event(place: &Place<'_>, control: &Control) -> Value {
     let (kind, subtype, action) = manner(control);
-    let micros = micros(control);
+    let micros = control.time_micros();
     let mut event = Map::new();
     head(&mut event, &LogId::access(place.shard, place.index).to_string(), &[], micros);
     event.insert("type".to_owned(), kind.coding());
@@ -48,19 +48,6 @@ fn manner(control: &Control) -> (Code, Code, &'static str) {
         Control::Restore { .. } => (SECURITY_ALERT, ours("restore", "The log was rolled forward"), "U"),
         Control::Export { .. } => (AUDIT_LOG_USED, ours("export", "The log was exported"), "R"),
         Control::ShardLink { .. } => (APPLICATION_ACTIVITY, ours("shard-link", "Head of another log"), "E"),
-    }
-}
-
-/// When it was committed.
-pub(super) const fn micros(control: &Control) -> i64 {
-    match control {
-        Control::Start { time_micros, .. }
-        | Control::Heartbeat { time_micros, .. }
-        | Control::KeyRotation { time_micros, .. }
-        | Control::PolicyChange { time_micros, .. }
-        | Control::Restore { time_micros, .. }
-        | Control::Export { time_micros, .. }
-        | Control::ShardLink { time_micros, .. } => *time_micros,
     }
 }
 

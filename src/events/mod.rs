@@ -14,6 +14,7 @@ mod disclosure;
 mod entities;
 mod id;
 mod manner;
+pub mod query;
 
 #[cfg(test)]
 mod balp;
@@ -24,6 +25,7 @@ pub use audit_event::audit_event;
 pub use control::control_event;
 pub use disclosure::{disclosure_event, is_disclosure};
 pub use id::{LogId, RESERVED_PREFIX, View};
+pub use query::LogQuery;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use custodia_audit::Entry;

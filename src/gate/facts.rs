@@ -51,6 +51,12 @@ impl Act {
         Self::ALL.into_iter().find(|act| act.name() == name)
     }
 
+    /// Whether it is done on the log, and not on a record.
+    #[must_use]
+    pub const fn is_of_log(self) -> bool {
+        matches!(self, Self::Audit)
+    }
+
     /// The letter a SMART scope needs for it (SMART App Launch 2.2, scopes-and-launch-context).
     ///
     /// `None` for the audit log: no FHIR scope opens it, and none is asked for.

@@ -19,9 +19,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{sync::oneshot, task::JoinHandle};
 
+pub use crate::export::{ExportError, Filter, Range};
 pub use database::{DATABASE, Presence};
 pub use error::{StartError, explained};
-pub use export::{ExportError, Range, export};
+pub use export::{export, export_folder};
 pub use parts::{Parts, create_keystore, migrate, vkey};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
 
@@ -29,6 +30,7 @@ use crate::{
     app::App,
     clock::Clock,
     config::Config,
+    export::{Exports, Source},
     fhir::{definitions::Definitions, reference::BaseUrl},
     gate::Gate,
     http::{
@@ -147,7 +149,13 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
     let issuer = TokenIssuer::new(signer, root.clone(), base.as_str());
     let doorman = Doorman::new(issuer, format!("{root}/auth/token"), format!("{root}/auth/jwks"))
         .with_lifetime(chrono::Duration::seconds(i64::from(config.tokens.lifetime_s)));
+    let source = Source {
+        ledger: Arc::clone(&parts.ledger),
+        keyring: Arc::clone(&parts.keyring),
+        clock: clock.clone(),
+    };
     let app = App {
+        exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
         clock,
         definitions: Definitions::load()?,

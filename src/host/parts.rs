@@ -34,7 +34,7 @@ pub struct Parts {
     /// Keys.
     pub keyring: Arc<Keyring>,
     /// The one door out.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
     /// The embedded database, if it is ours to stop.
     pub cluster: Option<Cluster>,
 }
@@ -67,6 +67,7 @@ impl Parts {
             clock: clock.clone(),
         })
         .await?;
+        let ledger = Arc::new(ledger);
         Ok(Self { clock: clock.clone(), store, keyring, ledger, cluster: reached.cluster })
     }
 

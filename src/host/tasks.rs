@@ -19,6 +19,9 @@ const TRY: Duration = Duration::from_secs(5);
 /// How often tenants that another server added are read.
 const TENANTS: Duration = Duration::from_secs(30);
 
+/// How often exports that nobody fetched are looked for.
+const EXPORTS: Duration = Duration::from_secs(60);
+
 /// The tasks; they end with it.
 pub(super) struct Tasks(JoinSet<()>);
 
@@ -28,6 +31,7 @@ impl Tasks {
         tasks.spawn(heartbeats(Arc::clone(app), Duration::from_secs(u64::from(heartbeat_s))));
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
+        tasks.spawn(exports(Arc::clone(app)));
         Self(tasks)
     }
 
@@ -74,6 +78,14 @@ async fn look(app: Arc<App>, readiness: Arc<Readiness>) {
             tracing::warn!(event);
         }
         readiness.found(ready);
+    }
+}
+
+async fn exports(app: Arc<App>) {
+    let mut tick = every(EXPORTS);
+    loop {
+        tick.tick().await;
+        app.exports.sweep();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use rocket::{Data, Request, data::ToByteUnit as _, http::Method};
+use uuid::Uuid;
 
 use super::{
     dispatch::{EdgeFacts, EdgeFault},
@@ -59,6 +60,14 @@ pub enum Place {
     Proof(u64),
     /// `GET /audit/tile/...`, from `tile` on
     Tile(String),
+    /// `POST /audit/exports`
+    ExportStart,
+    /// `GET /audit/exports/id`
+    ExportStatus(Uuid),
+    /// `GET /audit/exports/id/name`
+    ExportFile(Uuid, String),
+    /// `DELETE /audit/exports/id`
+    ExportCancel(Uuid),
     /// A path of ours with something in it that is none: no such resource type, id, version or index.
     Unknown,
     /// A path of ours under another method.
@@ -127,6 +136,20 @@ impl Place {
                 index.parse().map_or(Self::Unknown, Self::Proof)
             }
             (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
+            (["audit", "exports", rest @ ..], _) => Self::export(method, rest),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn export(method: Method, rest: &[&str]) -> Self {
+        let id = |text: &str| Uuid::parse_str(text).ok().filter(|id| id.to_string() == text);
+        match (rest, method) {
+            ([], Method::Post) => Self::ExportStart,
+            ([one], Method::Get) => id(one).map_or(Self::Unknown, Self::ExportStatus),
+            ([one], Method::Delete) => id(one).map_or(Self::Unknown, Self::ExportCancel),
+            ([one, name], Method::Get) => {
+                id(one).map_or(Self::Unknown, |id| Self::ExportFile(id, (*name).to_owned()))
+            }
             _ => Self::Unknown,
         }
     }
@@ -152,6 +175,10 @@ impl Place {
             Self::Entry(_) => "audit-entry",
             Self::Proof(_) => "audit-proof",
             Self::Tile(_) => "audit-tile",
+            Self::ExportStart => "audit-export",
+            Self::ExportStatus(_) => "audit-export-status",
+            Self::ExportFile(..) => "audit-export-file",
+            Self::ExportCancel(_) => "audit-export-cancel",
             Self::Unknown | Self::OtherMethod | Self::Nowhere(_) => "none",
         }
     }
@@ -162,7 +189,7 @@ impl Place {
         match self {
             Self::Bundle | Self::Create(_) | Self::Update(..) | Self::UpdateWhere(_) => Some("fhir"),
             Self::Patch(..) | Self::PatchWhere(_) => Some("patch"),
-            Self::SearchForm(_) | Self::Token => Some("form"),
+            Self::SearchForm(_) | Self::Token | Self::ExportStart => Some("form"),
             _ => None,
         }
     }

@@ -21,7 +21,16 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
     let json = ["application/fhir+json", "application/json", "text/json"];
     let fhir = !matches!(
         incoming.place,
-        Place::Token | Place::Jwks | Place::Checkpoint | Place::Entry(_) | Place::Proof(_) | Place::Tile(_)
+        Place::Token
+            | Place::Jwks
+            | Place::Checkpoint
+            | Place::Entry(_)
+            | Place::Proof(_)
+            | Place::Tile(_)
+            | Place::ExportStart
+            | Place::ExportStatus(_)
+            | Place::ExportFile(..)
+            | Place::ExportCancel(_)
     );
     if fhir && !format_is_json(incoming)? {
         return Err(Refusal::NotAcceptable);

@@ -1,16 +1,25 @@
 //! From an audited answer to Rocket's response, and the stamp without which nothing leaves.
 
 use std::{
-    io::Cursor,
+    io::{self, Cursor, Read as _},
+    pin::Pin,
     sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
 };
 
 use rocket::{
     Request, Response,
     http::{Header, Status},
 };
+use tokio::io::{AsyncRead, AsyncSeek, AsyncWriteExt as _, DuplexStream, ReadBuf, SeekFrom, duplex};
 
-use crate::{answer::Answer, ledger::Audited};
+use crate::{
+    answer::{Answer, Stream},
+    ledger::Audited,
+};
+
+/// How much of a streamed body waits between its reader and the peer.
+const PIPE_BYTES: usize = 65_536;
 
 /// The mark of a response whose entry has been committed, or of the empty 503.
 #[derive(Default)]
@@ -64,9 +73,67 @@ pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, wants_body: 
     for (name, value) in answer.headers {
         response.set_header(Header::new(name, value));
     }
-    if wants_body && !answer.body.is_empty() {
+    if let Some(stream) = answer.stream
+        && wants_body
+    {
+        let bytes = usize::try_from(stream.bytes).unwrap_or(usize::MAX);
+        response.set_sized_body(bytes, Piped::of(stream));
+    } else if wants_body && !answer.body.is_empty() {
         response.set_sized_body(answer.body.len(), Cursor::new(answer.body));
     }
     Stamp::put(request);
     response
+}
+
+/// A body that a thread reads, piece by piece as the peer takes it.
+struct Piped(DuplexStream);
+
+impl Piped {
+    fn of(stream: Stream) -> Self {
+        let (mut writer, reader) = duplex(PIPE_BYTES);
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let mut source = stream.reader;
+            let mut piece = vec![0_u8; PIPE_BYTES];
+            loop {
+                match source.read(&mut piece) {
+                    Ok(0) => return,
+                    Ok(count) => {
+                        let piece = piece.get(..count).unwrap_or_default();
+                        // The peer is gone.
+                        if handle.block_on(writer.write_all(piece)).is_err() {
+                            return;
+                        }
+                    }
+                    // The body ends before its length: the connection breaks, and nobody takes it for whole.
+                    Err(_) => {
+                        tracing::error!(event = "stream_broken");
+                        return;
+                    }
+                }
+            }
+        });
+        Self(reader)
+    }
+}
+
+impl AsyncRead for Piped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, out)
+    }
+}
+
+/// Rocket wants it of a body whose size it is told, and does not seek then.
+impl AsyncSeek for Piped {
+    fn start_seek(self: Pin<&mut Self>, _position: SeekFrom) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 }

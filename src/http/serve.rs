@@ -13,8 +13,8 @@ use crate::{
     fhir::search::Handling,
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, bundle, condition, create, delete, finish, history, metadata, patch,
-        read, recognise, search, token, update,
+        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, exports, finish,
+        history, metadata, patch, read, recognise, search, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -56,7 +56,7 @@ fn asked(incoming: &Incoming) -> String {
     if let (Place::Create(_), Some(condition)) = (&incoming.place, &incoming.headers.if_none_exist) {
         add(condition);
     }
-    if matches!(incoming.place, Place::SearchForm(_)) {
+    if matches!(incoming.place, Place::SearchForm(_) | Place::ExportStart) {
         // The log keeps no more than its bound; the rest need not be read.
         let kept = incoming.body.get(..FORM_BYTES_KEPT).unwrap_or(&incoming.body);
         add(&String::from_utf8_lossy(kept));
@@ -112,6 +112,15 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
     // The large ones are boxed: a read then moves a small future from task to task.
     match incoming.place {
         Place::Bundle => Box::pin(bundle::run(app, ask, body)).await,
+        Place::Search(kind) if audit_events::searches_log(app, ask, kind) => {
+            Box::pin(audit_events::search(app, ask, query, None)).await
+        }
+        Place::SearchForm(kind) if audit_events::searches_log(app, ask, kind) => {
+            Box::pin(audit_events::search(app, ask, query, Some(body))).await
+        }
+        Place::Read(kind, id) | Place::Version(kind, id, 1) if audit_events::is_reserved(kind, &id) => {
+            Box::pin(audit_events::read(app, ask, &id)).await
+        }
         Place::Search(kind) => Box::pin(search::run(app, ask, kind, query, None)).await,
         Place::SearchForm(kind) => Box::pin(search::run(app, ask, kind, query, Some(body))).await,
         Place::Create(kind) => Box::pin(create::run(app, ask, kind, body)).await,
@@ -136,6 +145,10 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::Entry(index) => audit::entry(app, ask, index).await,
         Place::Proof(index) => audit::proof(app, ask, index).await,
         Place::Tile(path) => audit::tile(app, ask, &path).await,
+        Place::ExportStart => Box::pin(exports::kick_off(app, ask, body)).await,
+        Place::ExportStatus(id) => exports::status(app, ask, id).await,
+        Place::ExportFile(id, name) => exports::file(app, ask, id, &name).await,
+        Place::ExportCancel(id) => exports::cancel(app, ask, id).await,
         Place::OtherMethod => Err(Refusal::MethodNotAllowed.into()),
         _ => Err(Refusal::NoRoute.into()),
     }

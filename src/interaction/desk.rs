@@ -13,13 +13,14 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, forbidden, open::Record};
+use super::{Failure, audit_events::is_reserved, forbidden, malformed, open::Record};
 use crate::{
     app::App,
     fhir::{
         compartment, json,
         kinds::{LogicalId, ResourceType},
         meta,
+        outcome::IssueCode,
         relation::{self, RelationKind},
     },
     gate::{Act, Facts, Permit, Relations},
@@ -148,6 +149,11 @@ impl<'a> Desk<'a> {
     /// Decides, stamps and seals a new version of a resource that has been validated.
     pub(super) async fn prepare(&mut self, draft: Draft<'_>) -> Result<Ready, Failure> {
         let Draft { kind, id, resource, act, base } = draft;
+        if is_reserved(kind, id) {
+            let text =
+                "AuditEvents whose id begins with log- are views of the log of accesses. Choose another id.";
+            return Err(malformed(IssueCode::Invalid, text));
+        }
         let about = compartment::patients(resource, kind, id, &self.app.base);
         self.meet(&about).await?;
         let patients: Vec<Uuid> =

@@ -4,12 +4,14 @@
 //! [`Audited`] answer, or with a [`Failure`] that [`finish`] records.
 
 pub mod audit;
+pub mod audit_events;
 pub mod bundle;
 pub mod condition;
 pub mod create;
 mod cursor;
 pub mod delete;
 mod desk;
+pub mod exports;
 pub mod history;
 pub mod metadata;
 mod open;

@@ -177,6 +177,60 @@ pub(super) fn of_records(
     Ok((drafts?, changes))
 }
 
+/// An event of the log that is about to be shown.
+pub struct Shown {
+    /// Its id, as the AuditEvent has it.
+    pub id: String,
+    /// SHA-256 of its log entry.
+    pub digest: [u8; 32],
+}
+
+/// A draft of the entry that part of the log was read.
+///
+/// # Errors
+/// [`Undrafted::Unpermitted`] when the permit is another caller's or not for the log.
+pub(super) fn of_log(
+    access: &Access,
+    permit: &Permit,
+    shown: Vec<Shown>,
+    status: u16,
+) -> Result<Draft, Undrafted> {
+    let same_caller =
+        access.caller.as_ref().is_some_and(|caller| caller.account() == permit.caller().account());
+    if !same_caller || permit.record().is_some() || !permit.act().is_of_log() {
+        return Err(Undrafted::Unpermitted);
+    }
+    let item = |Shown { id, digest }| Item {
+        kind: "AuditEvent".to_owned(),
+        id,
+        version: 1,
+        digest,
+        action: Action::Released,
+    };
+    let object = Object {
+        interaction: access.interaction.to_owned(),
+        items: shown.into_iter().take(ITEMS_MAX).map(item).collect(),
+        policy_set: Some(permit.policy_set()),
+        policies: permit.policies().to_vec(),
+        decision: Decision::Permit,
+    };
+    let subject = Subject { tenant: tenant_name(access), patient: None };
+    Ok(Draft::Access(Box::new(AccessDraft {
+        tenant: tenant(access),
+        patient: None,
+        kind: Kind::Audit,
+        request: access.request,
+        status,
+        code: "ok".to_owned(),
+        groups: Groups::new([
+            &actor(access).to_group(),
+            &subject.to_group(),
+            &object.to_group(),
+            &detail(access).to_group(),
+        ])?,
+    })))
+}
+
 /// Whether a permit is this caller's, for this record, for one of these acts.
 fn covers(permit: &Permit, access: &Access, acts: &[Act], version: &Version) -> bool {
     let same_caller =

@@ -14,6 +14,7 @@ mod head;
 mod keys;
 mod reader;
 mod rows;
+mod scan;
 mod stale;
 
 use std::{sync::Arc, time::Duration};
@@ -24,13 +25,14 @@ use tokio::sync::{mpsc, oneshot};
 pub use access::Access;
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
-pub use draft::{Released, Version, Written};
+pub use draft::{Released, Shown, Version, Written};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry};
+pub use scan::{SCAN_ENTRIES_MAX, Scan};
 
 use crate::{
     answer::Answer,
     clock::Clock,
-    gate::Denied,
+    gate::{Denied, Permit},
     refusal::Refusal,
     seal::{Keyring, Opened, SealError},
     store::{Database, Store},
@@ -211,6 +213,23 @@ impl Ledger {
     pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
         let draft = draft::of_statement(access, kind, answer.status, "ok", None)?;
         let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
+        Ok(self.audited(answer, index))
+    }
+
+    /// Records what of the log was shown, then lets it go. `shown` names each event and its log entry.
+    ///
+    /// # Errors
+    /// [`Rejected::Unpermitted`] when the permit is not this caller's or not for the log; [`Rejected::Down`] when the
+    /// entry was not committed.
+    pub async fn reveal(
+        &self,
+        access: &Access,
+        permit: &Permit,
+        shown: Vec<Shown>,
+        answer: Answer,
+    ) -> Result<Audited<Answer>, Rejected> {
+        let draft = draft::of_log(access, permit, shown, answer.status)?;
+        let index = self.submit(Vec::new(), vec![draft]).await?;
         Ok(self.audited(answer, index))
     }
 

@@ -59,6 +59,8 @@ pub struct StoredEntry {
     pub index: u64,
     /// Whose audit key its body is sealed under.
     pub tenant: TenantId,
+    /// The month it was committed in: `year * 12 + month - 1`.
+    pub month: i32,
     /// Opaque key of the patient it is about.
     pub patient: Option<Uuid>,
     /// The log entry: commitment or control.
@@ -92,7 +94,7 @@ impl Opening {
 }
 
 #[derive(QueryableByName)]
-struct EntryRow {
+pub(super) struct EntryRow {
     #[diesel(sql_type = BigInt)]
     index: i64,
     #[diesel(sql_type = Integer)]
@@ -109,9 +111,9 @@ struct EntryRow {
 
 /// The reading side of one shard.
 pub struct LedgerReader {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     keys: Mutex<AuditKeys>,
-    shard: i16,
+    pub(super) shard: i16,
     vkey: Vkey,
     origin: Arc<str>,
 }
@@ -127,6 +129,12 @@ impl LedgerReader {
     ) -> Self {
         let keys = Mutex::new(AuditKeys::new(Arc::clone(&store), keyring, clock));
         Self { store, keys, shard, vkey, origin }
+    }
+
+    /// Which head of the database it reads.
+    #[must_use]
+    pub const fn shard(&self) -> i16 {
+        self.shard
     }
 
     /// The current checkpoint, signed and parsed.
@@ -238,6 +246,10 @@ impl LedgerReader {
     /// [`ReadError`] when the database is away or a body does not open though its key does.
     pub async fn entries(&self, first: u64, end: u64) -> Result<Vec<StoredEntry>, ReadError> {
         let rows = self.rows(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await?;
+        self.opened(rows).await
+    }
+
+    pub(super) async fn opened(&self, rows: Vec<EntryRow>) -> Result<Vec<StoredEntry>, ReadError> {
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
             let tenant = TenantId(row.tenant);
@@ -248,6 +260,7 @@ impl LedgerReader {
             entries.push(StoredEntry {
                 index: u64::try_from(row.index).map_err(|_| ReadError::Broken)?,
                 tenant,
+                month: row.month,
                 patient: row.patient,
                 leaf: row.leaf,
                 opening,

@@ -9,6 +9,7 @@ pub mod keystore;
 pub mod opened;
 mod press;
 pub mod record;
+pub mod spool;
 
 pub use envelope::{Binding, OpenError, SealError, Sealed};
 pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys, random_bytes};

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod auditors;
 mod clinic;
 mod fhir;
 mod permitted;

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 18] = [
+const FLOORS: [&str; 19] = [
     "clock",
     "tenant",
     "config",
@@ -19,6 +19,7 @@ const FLOORS: [&str; 18] = [
     "gate",
     "store",
     "ledger",
+    "export",
     "app",
     "interaction",
     "http",

@@ -96,6 +96,20 @@ pub enum Control {
 }
 
 impl Control {
+    /// When it was committed, in microseconds since 1970.
+    #[must_use]
+    pub const fn time_micros(&self) -> i64 {
+        match self {
+            Self::Start { time_micros, .. }
+            | Self::Heartbeat { time_micros, .. }
+            | Self::KeyRotation { time_micros, .. }
+            | Self::PolicyChange { time_micros, .. }
+            | Self::Restore { time_micros, .. }
+            | Self::Export { time_micros, .. }
+            | Self::ShardLink { time_micros, .. } => *time_micros,
+        }
+    }
+
     /// The deterministic CBOR of the entry, without the leaf's tag.
     #[must_use]
     pub fn to_cbor(&self) -> Vec<u8> {

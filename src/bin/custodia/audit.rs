@@ -10,8 +10,11 @@ use std::{
 use clap::Subcommand;
 use custodia::{
     config::Config,
-    host::{self, Parts, Range, Registry},
+    export::check_folder,
+    fhir::search::date::DateRange,
+    host::{self, Filter, Parts, Range, Registry},
 };
+use custodia_audit::Vkey;
 
 use super::{Failure, with_parts};
 
@@ -23,8 +26,23 @@ pub(crate) enum Audit {
     /// Write the file an auditor verifies with custodia-verify; the export is itself an entry
     Export {
         /// The file to write; one that exists is not overwritten
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "folder", conflicts_with = "folder")]
+        out: Option<PathBuf>,
+        /// A folder to make instead, with the file, AuditEvents (NDJSON), a table (CSV) and a signed MANIFEST
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        /// Open what was committed on or after this date or dateTime alone, such as 2026-03-01
+        #[arg(long, value_name = "DATE", value_parser = micros)]
+        since: Option<i64>,
+        /// Open what was committed before this date or dateTime alone
+        #[arg(long, value_name = "DATE", value_parser = micros)]
+        until: Option<i64>,
+        /// Open what is about this patient alone, such as Patient/123
+        #[arg(long, value_name = "PATIENT")]
+        patient: Option<String>,
+        /// Open what this account did alone
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         /// The first index
         #[arg(long, value_name = "INDEX", default_value_t = 0)]
         first: u64,
@@ -40,6 +58,14 @@ pub(crate) enum Audit {
         /// Why, as it stands in the file
         #[arg(long, default_value = "audit")]
         reason: String,
+    },
+    /// Check the MANIFEST of an exported folder and its files with the log's key; needs no server
+    Check {
+        /// The folder
+        folder: PathBuf,
+        /// The log's key, as `custodia audit vkey` printed it
+        #[arg(long)]
+        vkey: String,
     },
     /// Print the key that the log's checkpoints are signed with; auditors need it once
     Vkey,
@@ -58,21 +84,45 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
             let (note, _) = with_parts(config, read).await?;
             write!(io::stdout().lock(), "{note}")?;
         }
-        Audit::Export { out, first, end, tenant, earlier, reason } => {
+        Audit::Check { folder, vkey } => {
+            let files = check_folder(folder, &Vkey::parse(vkey)?)?;
+            writeln!(io::stdout().lock(), "signed and unchanged: {}", files.join(", "))?;
+        }
+        Audit::Export { out, folder, first, end, since, until, patient, agent, tenant, earlier, reason } => {
             let earlier = earlier.as_deref().map(checkpoint).transpose()?;
-            let count = with_parts(config, async |parts| {
+            let filter = Filter {
+                from_micros: *since,
+                until_micros: *until,
+                patient: patient.clone(),
+                user: agent.clone(),
+            };
+            let written = with_parts(config, async |parts| {
                 let tenant = match tenant {
                     Some(name) => Some((Registry::from(parts).tenant(name).await?, name.clone())),
                     None => None,
                 };
-                let range = Range { first: *first, end: *end, tenant, earlier, reason: reason.clone() };
-                export(parts, &range, out).await
+                let reason = reason.clone();
+                let range = Range { first: *first, end: *end, tenant, filter, earlier, reason };
+                match (out, folder) {
+                    (Some(out), _) => Ok((export(parts, &range, out).await?, out)),
+                    (None, Some(folder)) => {
+                        let summary = host::export_folder(parts, &range, folder).await?;
+                        Ok((summary.end - summary.first, folder))
+                    }
+                    (None, None) => Err("--out or --folder is needed".into()),
+                }
             })
             .await?;
-            writeln!(io::stdout().lock(), "{count} entries in {}", out.display())?;
+            writeln!(io::stdout().lock(), "{} entries in {}", written.0, written.1.display())?;
         }
     }
     Ok(())
+}
+
+/// A date as FHIR writes it: its first instant, in microseconds since 1970.
+fn micros(text: &str) -> Result<i64, String> {
+    let range = DateRange::parse(text).ok_or("expected a date or dateTime, such as 2026-03-01")?;
+    Ok(range.from.timestamp_micros())
 }
 
 fn checkpoint(path: &Path) -> Result<String, Failure> {

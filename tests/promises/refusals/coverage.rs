@@ -43,6 +43,14 @@ const fn log(route: &'static str, path: &'static str) -> Row {
     Row { denied, allowed: (Person::Auditor, 200), ..row("GET", route, path) }
 }
 
+const EXPORT: &str = "/audit/exports/01890a5d-ac96-774b-bcce-b302099a8057";
+const EXPORT_FILE: &str = "/audit/exports/01890a5d-ac96-774b-bcce-b302099a8057/MANIFEST";
+
+const fn missing(method: &'static str, route: &'static str, path: &'static str) -> Row {
+    let denied = Some((Person::Physician, path, 403));
+    Row { denied, allowed: (Person::Auditor, 404), ..row(method, route, path) }
+}
+
 fn new_observation() -> Value {
     observation("covered", "ann", "x")
 }
@@ -124,6 +132,17 @@ fn rows() -> Vec<Row> {
         log("/audit/entries/<index>", "/audit/entries/0"),
         log("/audit/entries/<index>/proof", "/audit/entries/0/proof"),
         log("/audit/tile/<path..>", "/audit/tile/entries/000.p/1"),
+        Row {
+            body: Body::Form(|| "reason=review".to_owned()),
+            denied: Some((Person::Physician, "/audit/exports", 403)),
+            allowed: (Person::Auditor, 202),
+            ..row("POST", "/audit/exports", "/audit/exports")
+        },
+        // There is none of that id: an auditor is told so, anybody else is not let near. Those that are there have
+        // tests of their own (`auditors::exports`).
+        missing("GET", "/audit/exports/<id>", EXPORT),
+        missing("DELETE", "/audit/exports/<id>", EXPORT),
+        missing("GET", "/audit/exports/<id>/<name>", EXPORT_FILE),
     ]
 }
 

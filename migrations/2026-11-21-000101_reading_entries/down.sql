@@ -1,0 +1,2 @@
+DROP INDEX ledger_entry_by_patient;
+DROP INDEX ledger_entry_by_tenant;

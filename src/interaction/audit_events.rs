@@ -1,0 +1,193 @@
+//! AuditEvents of the log: read and search-type of views of entries, to whoever may audit (decision 0010).
+//!
+//! Newest first, page by page under the index of the last event; a page looks at a bounded number of entries and is
+//! shorter, with a next link, when it reached that bound. The look is itself an entry and names every event shown.
+
+use custodia_audit::sha256;
+use serde_json::Value;
+
+use super::{Ask, Failure, forbidden};
+use crate::{
+    answer::Answer,
+    app::App,
+    events::{LogId, LogQuery, Place, RESERVED_PREFIX, View, audit_event, disclosure_event},
+    fhir::{
+        bundle::{self, Found, Mode},
+        json,
+        kinds::{LogicalId, ResourceType},
+        search::form,
+    },
+    ledger::{Audited, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
+    refusal::{Refusal, Why},
+};
+
+/// The most entries one page opens.
+pub const PAGE_ENTRIES_MAX: usize = 5_000;
+/// The bytes of events after which a page ends: one more event may go over it.
+pub const PAGE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Whether an id is one of the log's, which no record may have.
+#[must_use]
+pub fn is_reserved(kind: ResourceType, id: &LogicalId) -> bool {
+    is_audit_event(kind) && id.as_str().starts_with(RESERVED_PREFIX)
+}
+
+/// Whether a search of this type by this caller is one of the log.
+#[must_use]
+pub fn searches_log(app: &App, ask: &Ask, kind: ResourceType) -> bool {
+    is_audit_event(kind) && app.gate.permit_audit(&ask.caller).is_ok()
+}
+
+fn is_audit_event(kind: ResourceType) -> bool {
+    kind.name() == "AuditEvent"
+}
+
+/// `GET /fhir/AuditEvent/log-<shard>-<index>`.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn read(app: &App, ask: &Ask, id: &LogicalId) -> Result<Audited<Answer>, Failure> {
+    let permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
+    let absent = || Failure::from(Refusal::NotFound(Why::Absent));
+    let reader = app.ledger.reader();
+    let id = LogId::parse(id.as_str()).filter(|id| id.shard == reader.shard()).ok_or_else(absent)?;
+    let end = id.index.checked_add(1).ok_or_else(absent)?;
+    let entry = reader.entries(id.index, end).await?.pop().ok_or_else(absent)?;
+    // Another tenant's entry is nowhere.
+    if entry.tenant != ask.caller.tenant() {
+        return Err(absent());
+    }
+    let views = views(app, &entry)?;
+    let (_, event) = views.into_iter().find(|(view, _)| *view == id).ok_or_else(absent)?;
+    let answer = Answer { version: Some(1), ..Answer::fhir(200, json::to_bytes(&event)) };
+    Ok(app.ledger.reveal(&ask.access, &permit, vec![shown(id, &entry)], answer).await?)
+}
+
+/// `GET /fhir/AuditEvent?...` and `POST /fhir/AuditEvent/_search`.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn search(
+    app: &App,
+    ask: &Ask,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+) -> Result<Audited<Answer>, Failure> {
+    let permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
+    let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+    let query = LogQuery::parse(&pairs, &app.base).map_err(Refusal::Malformed)?;
+    let page = Page::default().fill(app, ask, &query).await?;
+    let answer = page.render(app, &query);
+    Ok(app.ledger.reveal(&ask.access, &permit, page.shown, answer).await?)
+}
+
+/// The views of an entry of this log, each under its id; none when its key was destroyed.
+fn views(app: &App, entry: &StoredEntry) -> Result<Vec<(LogId, Value)>, Failure> {
+    let Some(told) = entry.entry()? else { return Ok(Vec::new()) };
+    let shard = app.ledger.reader().shard();
+    let place = Place { origin: app.ledger.origin(), shard, index: entry.index };
+    let access = LogId::access(shard, entry.index);
+    let mut views = vec![(access, audit_event(&place, &told))];
+    let disclosed = disclosure_event(&place, &told);
+    views.extend(disclosed.map(|event| (LogId { view: View::Disclosure, ..access }, event)));
+    Ok(views)
+}
+
+fn shown(id: LogId, entry: &StoredEntry) -> Shown {
+    Shown { id: id.to_string(), digest: sha256(&[&entry.leaf]) }
+}
+
+#[derive(Default)]
+struct Page {
+    events: Vec<(LogId, Vec<u8>)>,
+    shown: Vec<Shown>,
+    bytes: usize,
+    opened: usize,
+    /// Where the next page starts.
+    next: Option<LogId>,
+}
+
+impl Page {
+    async fn fill(mut self, app: &App, ask: &Ask, query: &LogQuery) -> Result<Self, Failure> {
+        let reader = app.ledger.reader();
+        let mut scan = scan(app, ask, query).await?;
+        while scan.first < scan.end {
+            let entries = reader.scan(&scan).await?;
+            let is_last = entries.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
+            for entry in entries {
+                scan.end = entry.index;
+                if !self.take(app, query, &entry)? {
+                    return Ok(self);
+                }
+            }
+            if is_last {
+                break;
+            }
+            scan.limit = SCAN_ENTRIES_MAX;
+        }
+        self.next = None;
+        Ok(self)
+    }
+
+    /// Looks at one entry; whether there is room for another.
+    fn take(&mut self, app: &App, query: &LogQuery, entry: &StoredEntry) -> Result<bool, Failure> {
+        self.opened += 1;
+        if let Some(told) = entry.entry()? {
+            for (id, event) in views(app, entry)? {
+                if !query.is_due(id) || !query.matches(id, &told, &event) {
+                    continue;
+                }
+                if self.events.len() >= query.count || self.bytes >= PAGE_BYTES_MAX {
+                    // There is more: the next page starts after the last event of this one.
+                    self.next = self.events.last().map(|(id, _)| *id);
+                    return Ok(false);
+                }
+                let bytes = json::to_bytes(&event);
+                self.bytes += bytes.len();
+                self.shown.push(shown(id, entry));
+                self.events.push((id, bytes));
+            }
+        }
+        // Everything of this entry was looked at.
+        let here =
+            LogId { view: View::Disclosure, ..LogId::access(app.ledger.reader().shard(), entry.index) };
+        self.next = Some(here);
+        Ok(self.opened < PAGE_ENTRIES_MAX)
+    }
+
+    fn render(&self, app: &App, query: &LogQuery) -> Answer {
+        let this = query.link(&app.base, query.after);
+        let next = self.next.map(|cursor| query.link(&app.base, Some(cursor)));
+        let urls: Vec<String> =
+            self.events.iter().map(|(id, _)| format!("{}/AuditEvent/{id}", app.base.as_str())).collect();
+        let page = bundle::Page { self_link: &this, next_link: next.as_deref(), total: None };
+        let found = self.events.iter().zip(&urls).map(|((_, event), url)| Found {
+            full_url: Some(url),
+            resource: event,
+            mode: Mode::Match,
+        });
+        Answer::fhir(200, bundle::searchset(page, found))
+    }
+}
+
+/// Where the entries stand that a search must look at.
+async fn scan(app: &App, ask: &Ask, query: &LogQuery) -> Result<Scan, Failure> {
+    let reader = app.ledger.reader();
+    let keys = app.keyring.tenant(ask.caller.tenant())?;
+    let (_, checkpoint) = reader.checkpoint().await?;
+    let first = match query.from {
+        Some(from) => reader.not_before(from.timestamp_micros()).await?,
+        None => 0,
+    };
+    let mut end = checkpoint.size;
+    if let Some(after) = query.after {
+        end = end.min(after.index.saturating_add(1));
+    }
+    if let Some(until) = query.until {
+        end = end.min(reader.not_after(until.timestamp_micros()).await?);
+    }
+    let opaque = |id: &LogicalId| keys.opaque(ResourceType::PATIENT, id.as_str());
+    let patients = query.patients.as_ref().map(|ids| ids.iter().map(opaque).collect());
+    let limit = u32::try_from(query.count).unwrap_or(SCAN_ENTRIES_MAX).saturating_add(1);
+    Ok(Scan { tenant: ask.caller.tenant(), patients, first, end, limit })
+}
