@@ -1,4 +1,4 @@
-//! The log on its way to an auditor: a bundle, its accesses as AuditEvents and as a table, and one signed manifest.
+//! The log on its way to an auditor: a bundle, AuditEvents, a table, and one signed manifest.
 //!
 //! May import everything above it. An export is recorded before it is written. Each index of its range is accounted
 //! for: opened, withheld, or a control entry. It is written as a stream: memory does not grow with the log.

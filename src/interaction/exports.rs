@@ -1,4 +1,4 @@
-//! Exports of the log over HTTPS (FHIR R4 async.html): asked for, watched, fetched, cancelled, by whoever may audit.
+//! Exports of the log over HTTPS (FHIR R4 async.html): asked for, watched, fetched, cancelled, by auditors.
 //!
 //! The question is an entry that says who asked for what, and so is each file that leaves. Only the tenant's own
 //! entries are opened; the others are withheld, so that the export still accounts for every index.
