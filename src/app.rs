@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     clock::Clock,
     export::Exports,
-    fhir::{definitions::Definitions, reference::BaseUrl},
+    fhir::{definitions::Definitions, reference::BaseUrl, search::Searches},
     gate::Gate,
     identity::Doorman,
     ledger::Ledger,
@@ -25,6 +25,8 @@ pub struct App {
     pub started: DateTime<Utc>,
     /// The R4 definitions.
     pub definitions: Definitions,
+    /// The search parameters of R4, compiled.
+    pub searches: Searches,
     /// The server's own FHIR base URL.
     pub base: BaseUrl,
     /// Keys.

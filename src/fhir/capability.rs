@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::kinds::ResourceType;
 use super::meta::instant;
 use super::reference::BaseUrl;
-use super::search::parameters;
+use super::search::{Searches, parameters::Kind};
 
 /// An interaction on a type or an instance (FHIR R4 valueset-type-restful-interaction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Mounted<'a> {
     pub software_version: &'a str,
     /// When the statement last changed: the start of the server, or its build.
     pub date: DateTime<Utc>,
+    /// The search parameters that are compiled.
+    pub searches: &'a Searches,
     /// The types.
     pub types: &'a [ResourceType],
     /// The interactions each of the types has.
@@ -70,8 +72,7 @@ pub fn statement(mounted: &Mounted<'_>) -> Value {
     let mut rest = Map::new();
     rest.insert("mode".to_owned(), json!("server"));
     rest.insert("security".to_owned(), security(mounted.smart));
-    let resources: Vec<Value> =
-        mounted.types.iter().map(|kind| resource(*kind, mounted.interactions)).collect();
+    let resources: Vec<Value> = mounted.types.iter().map(|kind| resource(*kind, mounted)).collect();
     // An empty list is no FHIR JSON (json.html#null).
     for (name, list) in
         [("resource", resources), ("interaction", codes(mounted.system.iter().map(|i| i.as_str())))]
@@ -128,7 +129,8 @@ fn codes(codes: impl Iterator<Item = &'static str>) -> Vec<Value> {
     codes.map(|code| json!({ "code": code })).collect()
 }
 
-fn resource(kind: ResourceType, interactions: &[TypeInteraction]) -> Value {
+fn resource(kind: ResourceType, mounted: &Mounted<'_>) -> Value {
+    let interactions = mounted.interactions;
     let has = |interaction| interactions.contains(&interaction);
     let mut resource = Map::new();
     let mut set = |name: &str, value: Value| resource.insert(name.to_owned(), value);
@@ -146,12 +148,35 @@ fn resource(kind: ResourceType, interactions: &[TypeInteraction]) -> Value {
     set("conditionalDelete", json!(if has(TypeInteraction::Delete) { "single" } else { "not-supported" }));
     set("referencePolicy", json!(["literal", "local"]));
     if has(TypeInteraction::SearchType) {
-        let parameters: Vec<Value> = parameters::supported(kind)
-            .map(|parameter| json!({ "name": parameter.code, "type": parameter.kind.as_str() }))
-            .collect();
-        set("searchParam", Value::Array(parameters));
+        search(kind, mounted, &mut set);
     }
     Value::Object(resource)
+}
+
+/// What a search of the type understands. `Type:*` follows every reference of the type.
+fn search(kind: ResourceType, mounted: &Mounted<'_>, set: &mut dyn FnMut(&str, Value) -> Option<Value>) {
+    let own = mounted.searches.of(kind);
+    let listed = |mut names: Vec<String>| {
+        names.sort_unstable();
+        names
+    };
+    let to = |name: &str, code: &str| format!("{name}:{code}");
+    let references = own.iter().filter(|one| one.kind == Kind::Reference);
+    let mut forward = listed(references.map(|one| to(kind.name(), one.code)).collect());
+    if !forward.is_empty() {
+        forward.push(to(kind.name(), "*"));
+        set("searchInclude", json!(forward));
+    }
+    let everything = mounted.types.iter().flat_map(|of| mounted.searches.of(*of));
+    let back = listed(
+        everything.filter(|one| one.may_point_at(kind)).map(|one| to(one.of.name(), one.code)).collect(),
+    );
+    if !back.is_empty() {
+        set("searchRevInclude", json!(back));
+    }
+    let parameters: Vec<Value> =
+        own.iter().map(|one| json!({ "name": one.code, "type": one.kind.as_str() })).collect();
+    set("searchParam", Value::Array(parameters));
 }
 
 fn security(smart: Option<Smart<'_>>) -> Value {
@@ -182,11 +207,17 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    fn searches() -> &'static Searches {
+        static COMPILED: std::sync::OnceLock<Searches> = std::sync::OnceLock::new();
+        COMPILED.get_or_init(|| Searches::compile(super::super::definitions::loaded()))
+    }
+
     fn mounted<'a>(base: &'a BaseUrl, smart: Option<Smart<'a>>) -> Mounted<'a> {
         Mounted {
             base,
             software_version: "1.2.3",
             date: "2024-05-06T07:08:09Z".parse().unwrap(),
+            searches: searches(),
             types: &[ResourceType::PATIENT, ResourceType::OBSERVATION],
             interactions: &[
                 TypeInteraction::Read,
@@ -232,7 +263,10 @@ mod tests {
         assert_eq!(resources.len(), 146);
         for resource in resources {
             let parameters = resource.get("searchParam").unwrap().as_array().unwrap();
-            assert!((2..=4).contains(&parameters.len()));
+            let codes: Vec<_> =
+                parameters.iter().map(|one| one.get("name").unwrap().as_str().unwrap()).collect();
+            assert!(codes.contains(&"_id") && codes.is_sorted(), "{codes:?}");
+            assert!(!codes.contains(&"near") && !codes.contains(&"_text"));
         }
     }
 }

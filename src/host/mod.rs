@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     config::Config,
     export::{Exports, Source},
-    fhir::{definitions::Definitions, reference::BaseUrl},
+    fhir::{definitions::Definitions, reference::BaseUrl, search::Searches},
     gate::Gate,
     http::{
         dispatch::Dispatcher,
@@ -154,11 +154,13 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         keyring: Arc::clone(&parts.keyring),
         clock: clock.clone(),
     };
+    let definitions = Definitions::load()?;
     let app = App {
         exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
         clock,
-        definitions: Definitions::load()?,
+        searches: Searches::compile(&definitions),
+        definitions,
         base,
         keyring: parts.keyring,
         doorman,

@@ -39,6 +39,7 @@ pub async fn run(app: &App, access: &Access) -> Result<Audited<Answer>, Failure>
         base: &app.base,
         software_version: env!("CARGO_PKG_VERSION"),
         date: app.started,
+        searches: &app.searches,
         types: &types,
         interactions: &INTERACTIONS,
         system: &SYSTEM,

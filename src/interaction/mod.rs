@@ -8,7 +8,6 @@ pub mod audit_events;
 pub mod bundle;
 pub mod condition;
 pub mod create;
-mod cursor;
 pub mod delete;
 mod desk;
 pub mod exports;

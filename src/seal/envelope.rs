@@ -3,7 +3,7 @@
 //! ```text
 //! byte  0..2    C5 D1
 //!       2       format, 01
-//!       3       what is inside: 1 record, 2 account, 3 audit body, 4 key, 5 keystore
+//!       3       what is inside: 1 record, 2 account, 3 audit body, 4 key, 5 keystore, 6 cursor
 //!       4       compression: 0 none, 1 zstd with dictionary 1
 //!       5       reserved, 00
 //!       6..22   id of the key it is sealed under
@@ -48,6 +48,8 @@ pub enum Content {
     Key,
     /// The local keystore.
     Keystore,
+    /// Where a page of a search begins.
+    Cursor,
 }
 
 impl Content {
@@ -58,6 +60,7 @@ impl Content {
             Self::AuditBody => 3,
             Self::Key => 4,
             Self::Keystore => 5,
+            Self::Cursor => 6,
         }
     }
 
@@ -68,6 +71,7 @@ impl Content {
             Self::AuditBody => b"custodia/v1/audit-body",
             Self::Key => b"custodia/v1/key",
             Self::Keystore => b"custodia/v1/keystore",
+            Self::Cursor => b"custodia/v1/cursor",
         }
     }
 }

@@ -14,5 +14,5 @@ pub mod spool;
 pub use envelope::{Binding, OpenError, SealError, Sealed};
 pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys, random_bytes};
 pub use keystore::{Keystore, KeystoreError, Protection};
-pub use opened::Opened;
+pub use opened::{Opened, Undisclosing};
 pub use record::{Plain, RecordBinding};

@@ -24,9 +24,27 @@ impl<T> Opened<T> {
         Opened(f(self.0, query))
     }
 
-    /// A yes or no about the plaintext, such as whether it matches a search.
-    pub fn test<Q>(&self, query: &Q, f: fn(&T, &Q) -> bool) -> bool {
+    /// Something about the plaintext that does not give it away, such as whether it matches a search.
+    pub fn examine<Q: ?Sized, R: Undisclosing>(&self, query: &Q, f: fn(&T, &Q) -> R) -> R {
         f(&self.0, query)
+    }
+
+    /// What was worked out of plaintext: as undisclosed as that.
+    pub const fn worked_out(of_plaintext: T) -> Self {
+        Self(of_plaintext)
+    }
+
+    /// How it compares with another one.
+    pub fn compare(&self, other: &Self) -> std::cmp::Ordering
+    where
+        T: Ord,
+    {
+        self.0.cmp(&other.0)
+    }
+
+    /// The plaintext, for what seals it again.
+    pub(super) const fn inner(&self) -> &T {
+        &self.0
     }
 
     /// Many into one.
@@ -50,6 +68,22 @@ impl<T> Opened<T> {
         self.0
     }
 }
+
+/// What [`Opened::examine`] may hand out: a yes or no, opaque keys as they stand in the database, and what is
+/// still undisclosed.
+///
+/// ```compile_fail,E0277
+/// fn peek(opened: &custodia::seal::Opened<String>) -> String {
+///     opened.examine(&(), |text, _| text.clone())
+/// }
+/// ```
+pub trait Undisclosing {}
+
+impl Undisclosing for bool {}
+impl Undisclosing for (crate::fhir::kinds::ResourceType, uuid::Uuid) {}
+impl<T> Undisclosing for Opened<T> {}
+impl<T: Undisclosing> Undisclosing for Vec<T> {}
+impl<T: Undisclosing> Undisclosing for Option<T> {}
 
 /// What the gate and the log are told of a record before anybody is told anything else.
 impl Opened<super::Plain> {

@@ -17,6 +17,8 @@ def read(folder, name):
 def alternatives(expression, kind):
     """The alternatives of a union that start at `kind` (or at Resource, DomainResource)."""
     parts = [part.strip() for part in (expression or "").split("|")]
+    # InsurancePlan's `name` leaves its type out.
+    parts = [kind + "." + part if re.fullmatch("[a-z]+", part) else part for part in parts]
     return [part for part in parts if re.match(r"\(?%s\b" % kind, part)] or (
         parts if kind in ("Resource", "DomainResource") else [])
 

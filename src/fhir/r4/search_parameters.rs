@@ -952,7 +952,7 @@ pub(super) static TYPES: &[(&str, &[Parameter])] = &[
         Parameter { code: "administered-by", kind: Kind::Reference, expression: "InsurancePlan.administeredBy" },
         Parameter { code: "endpoint", kind: Kind::Reference, expression: "InsurancePlan.endpoint" },
         Parameter { code: "identifier", kind: Kind::Token, expression: "InsurancePlan.identifier" },
-        Parameter { code: "name", kind: Kind::String, expression: "" },
+        Parameter { code: "name", kind: Kind::String, expression: "InsurancePlan.name | InsurancePlan.alias" },
         Parameter { code: "owned-by", kind: Kind::Reference, expression: "InsurancePlan.ownedBy" },
         Parameter { code: "phonetic", kind: Kind::String, expression: "InsurancePlan.name" },
         Parameter { code: "status", kind: Kind::Token, expression: "InsurancePlan.status" },

@@ -1,11 +1,17 @@
 //! Search: what a client asked for, and whether a record is it (FHIR R4 search.html).
 //!
-//! May import only std, chrono, `serde_json` and what stands beside it in `fhir`.
+//! May import only std, chrono, `serde_json`, unicode-normalization and what stands beside it in `fhir`.
 //!
-//! A query is parsed once ([`Query::parse`]); the store narrows by [`Query::candidates`]; every candidate is
-//! then opened and tested on its plaintext by [`Query::matches`]. Candidates may be too many, never too few.
+//! ```text
+//! expression --(at start, by the definitions)--> Searches: each parameter's paths and datatypes
+//! name=value --(Query::parse)--> Filter: terms of a parameter, a chain, or _has
+//! record     --(Query::holds)--> whether its own values meet every filter
+//! ```
+//! The store narrows by [`Query::candidates`]; every candidate is then opened and tested on its plaintext.
+//! Candidates may be too many, never too few. Filters that look at other records ([`Filter::joins`]) are
+//! followed by the interaction, which asks the gate for each record on the way.
 //!
-//! What R4 defines and this server does not support yet is refused, never ignored: a filter that is silently
+//! What R4 defines and this server does not support is refused, never ignored: a filter that is silently
 //! left out releases more than was asked for. What R4 does not define is refused under
 //! `Prefer: handling=strict`, and otherwise left out of the self link and said in an outcome entry.
 
@@ -14,19 +20,32 @@ use serde_json::Value;
 
 use super::kinds::{LogicalId, ResourceType};
 use super::outcome::Problem;
-use super::reference::{BaseUrl, Reference};
+use super::reference::BaseUrl;
 
+mod composite;
 pub mod date;
+pub mod decimal;
+pub mod filter;
+pub mod fold;
 pub mod form;
+mod holds;
+pub mod include;
+pub mod index;
 mod link;
 pub mod parameters;
 mod parse;
-mod path;
+pub mod path;
+pub mod sort;
+mod span;
+mod term;
 
+pub use filter::Filter;
+pub use include::Include;
+pub use index::{Compiled, Searches};
 pub use parse::Request;
+pub use sort::SortKey;
 
 use date::DateRange;
-use path::Path;
 
 /// The most parameters of one search.
 pub const PARAMETERS_MAX: usize = 100;
@@ -34,6 +53,8 @@ pub const PARAMETERS_MAX: usize = 100;
 pub const VALUE_BYTES_MAX: usize = 4_096;
 /// The most values of one parameter that are separated by commas.
 pub const ALTERNATIVES_MAX: usize = 200;
+/// The most links one chain or `_has` follows.
+pub const LINKS_MAX: usize = 4;
 /// The longest cursor, in bytes.
 pub const CURSOR_BYTES_MAX: usize = 1_024;
 /// The matches on a page if `_count` is not given.
@@ -79,37 +100,6 @@ pub enum Prefix {
     Ap,
 }
 
-/// One value of `_lastUpdated`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DateTerm {
-    /// How to compare.
-    pub prefix: Prefix,
-    /// What the date stands for; for `ap` already widened.
-    pub range: DateRange,
-    /// The date as the client wrote it.
-    text: String,
-}
-
-/// By which parameter a patient is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PatientParameter {
-    /// `patient`
-    Patient,
-    /// `subject`
-    Subject,
-}
-
-/// One `patient` or `subject` parameter: any of these patients.
-#[derive(Clone, Debug)]
-pub struct PatientTerm {
-    /// Which parameter.
-    pub parameter: PatientParameter,
-    /// The patients, each once.
-    pub any: Vec<LogicalId>,
-    /// Where the parameter looks.
-    path: Path,
-}
-
 /// How much the client wants to know of the number of matches (FHIR R4 search.html#total).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Total {
@@ -126,38 +116,36 @@ pub enum Total {
 pub struct Query {
     /// The type.
     pub kind: ResourceType,
-    /// Ids of which one must be the record's; `None` is any, an empty list matches nothing.
-    pub ids: Option<Vec<LogicalId>>,
-    /// Patients: each term must be met.
-    pub patients: Vec<PatientTerm>,
-    /// `_lastUpdated`: of each list one term must be met.
-    pub last_updated: Vec<Vec<DateTerm>>,
+    /// What a record must meet, all of it.
+    pub filters: Vec<Filter>,
     /// Matches on a page, at most [`COUNT_MAX`]; 0 asks for the number of matches alone.
     pub count: u32,
     /// Where the page starts, as the page before said in its next link; opaque here.
     pub cursor: Option<String>,
     /// Whether the number of matches is wanted; `None` leaves it to the server.
     pub total: Option<Total>,
+    /// The order of the matches; none is newest first.
+    pub sort: Vec<SortKey>,
+    /// What comes with the matches, because they point at it.
+    pub includes: Vec<Include>,
+    /// What comes with the matches, because it points at them.
+    pub revincludes: Vec<Include>,
     /// Whether the answer is to be indented.
     pub pretty: bool,
-    /// `_format` as given; always a kind of JSON.
-    format: Option<String>,
     /// What was left out under lenient handling: warnings for the outcome entry.
     pub ignored: Vec<Problem>,
-    /// The `_id` parameters as given, for the links.
-    id_terms: Vec<Vec<LogicalId>>,
+    /// The parameters that were understood, for the links.
+    pairs: Vec<(String, String)>,
     base: BaseUrl,
 }
 
 /// What of a query can narrow candidates without opening records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidates<'a> {
-    /// The type.
-    pub kind: ResourceType,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidates {
     /// One of these ids; `None` is any.
-    pub ids: Option<&'a [LogicalId]>,
+    pub ids: Option<Vec<LogicalId>>,
     /// For each list: about one of these patients, in the sense of `compartment::patients`.
-    pub patients: Vec<&'a [LogicalId]>,
+    pub patients: Vec<Vec<LogicalId>>,
     /// Updated at or after this instant.
     pub updated_from: Option<DateTime<Utc>>,
     /// Updated before this instant.
@@ -165,47 +153,58 @@ pub struct Candidates<'a> {
 }
 
 impl Query {
-    /// What of the query can be used to find candidates. Each part is necessary, together they may not
-    /// suffice: [`Query::matches`] decides.
+    /// A search for all records of a type that meet these filters: what following a link asks.
     #[must_use]
-    pub fn candidates(&self) -> Candidates<'_> {
-        let mut found = Candidates {
-            kind: self.kind,
-            ids: self.ids.as_deref(),
-            patients: self.patients.iter().map(|term| term.any.as_slice()).collect(),
-            updated_from: None,
-            updated_until: None,
-        };
-        for terms in &self.last_updated {
-            // One term open to a side opens the whole list to that side.
-            let from: Option<Vec<_>> = terms.iter().map(|term| term.bounds().0).collect();
-            let until: Option<Vec<_>> = terms.iter().map(|term| term.bounds().1).collect();
-            let from = from.and_then(|all| all.into_iter().min());
-            let until = until.and_then(|all| all.into_iter().max());
-            found.updated_from = found.updated_from.max(from);
-            found.updated_until = match (found.updated_until, until) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (one, None) | (None, one) => one,
-            };
+    pub fn of(kind: ResourceType, filters: Vec<Filter>, base: &BaseUrl) -> Self {
+        Self {
+            kind,
+            filters,
+            count: COUNT_MAX,
+            cursor: None,
+            total: None,
+            sort: Vec::new(),
+            includes: Vec::new(),
+            revincludes: Vec::new(),
+            pretty: false,
+            ignored: Vec::new(),
+            pairs: Vec::new(),
+            base: base.clone(),
+        }
+    }
+
+    /// What of the query can be used to find candidates. Each part is necessary, together they may not
+    /// suffice: [`Query::holds`] decides.
+    #[must_use]
+    pub fn candidates(&self) -> Candidates {
+        let mut found = Candidates::default();
+        for filter in &self.filters {
+            let Filter::Values(values) = filter else { continue };
+            if let Some(ids) = values.ids() {
+                match &mut found.ids {
+                    Some(known) => known.retain(|id| ids.contains(id)),
+                    none => *none = Some(ids),
+                }
+            } else if let Some(terms) = values.updates() {
+                found.limit(&terms);
+            } else if values.parameter.files_under_patients
+                && let Some(targets) = values.targets()
+                && targets.iter().all(|(kind, _)| *kind == ResourceType::PATIENT)
+            {
+                found.patients.push(targets.into_iter().map(|(_, id)| id).collect());
+            }
         }
         found
     }
 
-    /// Whether a record is what was asked for, by its plaintext.
-    ///
-    /// `last_updated` is the instant `meta.lastUpdated` shows.
+    /// Whether a record's own values meet every filter that looks at nothing else.
     #[must_use]
-    pub fn matches(
-        &self,
-        resource: &Value,
-        kind: ResourceType,
-        id: &LogicalId,
-        last_updated: DateTime<Utc>,
-    ) -> bool {
-        kind == self.kind
-            && self.ids.as_ref().is_none_or(|ids| ids.contains(id))
-            && self.last_updated.iter().all(|terms| terms.iter().any(|term| term.holds(last_updated)))
-            && self.patients.iter().all(|term| term.holds(resource, &self.base))
+    pub fn holds(&self, resource: &Value) -> bool {
+        self.filters.iter().all(|filter| filter.holds(resource, &self.base) != Some(false))
+    }
+
+    /// The filters that look at other records.
+    pub fn joins(&self) -> impl Iterator<Item = &Filter> {
+        self.filters.iter().filter(|filter| filter.joins())
     }
 
     /// Whether only the number of matches is asked for (`_count=0`, `_summary=count`).
@@ -215,55 +214,33 @@ impl Query {
     }
 }
 
-impl DateTerm {
-    /// Whether an instant meets the term. An instant has no length, so `gt` and `sa` are one, as are `lt`
-    /// and `eb`.
-    fn holds(&self, at: DateTime<Utc>) -> bool {
-        let DateRange { from, until } = self.range;
-        match self.prefix {
-            Prefix::Eq | Prefix::Ap => from <= at && at < until,
-            Prefix::Ne => at < from || until <= at,
-            Prefix::Gt | Prefix::Sa => until <= at,
-            Prefix::Ge => from <= at,
-            Prefix::Lt | Prefix::Eb => at < from,
-            Prefix::Le => at < until,
-        }
-    }
-
-    /// The first instant that can meet the term, and the first after the last.
-    fn bounds(&self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        let DateRange { from, until } = self.range;
-        match self.prefix {
-            Prefix::Eq | Prefix::Ap => (Some(from), Some(until)),
-            Prefix::Ne => (None, None),
-            Prefix::Gt | Prefix::Sa => (Some(until), None),
-            Prefix::Ge => (Some(from), None),
-            Prefix::Lt | Prefix::Eb => (None, Some(from)),
-            Prefix::Le => (None, Some(until)),
-        }
+impl Candidates {
+    /// Narrows to the instants that can meet one of these terms.
+    fn limit(&mut self, terms: &[(Prefix, DateRange)]) {
+        // One term open to a side opens the whole list to that side.
+        let from: Option<Vec<_>> = terms.iter().map(|(prefix, range)| bounds(*prefix, range).0).collect();
+        let until: Option<Vec<_>> = terms.iter().map(|(prefix, range)| bounds(*prefix, range).1).collect();
+        let from = from.and_then(|all| all.into_iter().min());
+        let until = until.and_then(|all| all.into_iter().max());
+        self.updated_from = self.updated_from.max(from);
+        self.updated_until = match (self.updated_until, until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, None) | (None, one) => one,
+        };
     }
 }
 
-impl PatientTerm {
-    fn holds(&self, resource: &Value, base: &BaseUrl) -> bool {
-        let mut found = false;
-        self.path.visit(resource, &mut |value| {
-            if let Some((ResourceType::PATIENT, id)) = Reference::of(value, base).and_then(Reference::local) {
-                found |= self.any.contains(&id);
-            }
-        });
-        found
-    }
-}
-
-impl PatientParameter {
-    /// The parameter's code.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Patient => "patient",
-            Self::Subject => "subject",
-        }
+/// The first instant that can meet a term, and the first after the last. An instant is shown to the
+/// millisecond, and stands for all of it.
+fn bounds(prefix: Prefix, range: &DateRange) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let DateRange { from, until } = *range;
+    match prefix {
+        Prefix::Eq | Prefix::Ap => (Some(from), Some(until)),
+        Prefix::Ne => (None, None),
+        Prefix::Gt | Prefix::Sa => (Some(until), None),
+        Prefix::Ge => (Some(from), None),
+        Prefix::Lt | Prefix::Eb => (None, Some(from)),
+        Prefix::Le => (None, Some(until)),
     }
 }
 

@@ -4,7 +4,6 @@
 //! `r4/SOURCE-tables.md`.
 
 use super::super::kinds::ResourceType;
-use super::PatientParameter;
 
 #[path = "../r4/search_parameters.rs"]
 mod table;
@@ -63,13 +62,9 @@ pub fn find(kind: ResourceType, code: &str) -> Option<&'static Parameter> {
     })
 }
 
-/// The parameters of a type that this server supports, in alphabetical order.
-pub fn supported(kind: ResourceType) -> impl Iterator<Item = &'static Parameter> {
-    ["_id", "_lastUpdated", "patient", "subject"].into_iter().filter_map(move |code| find(kind, code)).filter(
-        move |parameter| {
-            !is_patient_parameter(parameter.code) || patient_parameter(kind, parameter.code).is_some()
-        },
-    )
+/// The parameters of a type, those of every type among them.
+pub(super) fn of(kind: ResourceType) -> impl Iterator<Item = &'static Parameter> {
+    [kind.name(), "Resource", "DomainResource"].into_iter().flat_map(of_base)
 }
 
 /// The search result parameters, and others that R4 defines beside the table (search.html#summary).
@@ -99,25 +94,6 @@ pub fn control(code: &str) -> Option<&'static str> {
     CONTROLS.into_iter().find(|control| *control == code)
 }
 
-/// `patient` or `subject` of a type, if it exists there and can find a Patient.
-pub(super) fn patient_parameter(
-    kind: ResourceType,
-    code: &str,
-) -> Option<(PatientParameter, &'static Parameter)> {
-    let which = match code {
-        "patient" => PatientParameter::Patient,
-        "subject" => PatientParameter::Subject,
-        _ => return None,
-    };
-    // `subject` of the MedicinalProduct types is a product.
-    let about_people = super::super::compartment::can_be_about_a_patient(kind);
-    find(kind, code).filter(|_| about_people).map(|parameter| (which, parameter))
-}
-
-fn is_patient_parameter(code: &str) -> bool {
-    matches!(code, "patient" | "subject")
-}
-
 /// The parameters that only this type has.
 #[must_use]
 pub fn of_type(kind: ResourceType) -> &'static [Parameter] {
@@ -131,13 +107,7 @@ fn of_base(base: &str) -> &'static [Parameter] {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-    use super::super::super::compartment;
-    use super::super::super::kinds::LogicalId;
-    use super::super::super::reference::{BaseUrl, Reference};
-    use super::super::path::Path;
     use super::*;
-    use serde_json::{Value, json};
 
     #[test]
     fn the_table_is_sorted_and_whole() {
@@ -165,50 +135,5 @@ mod tests {
         ] {
             assert_eq!(find(kind, code).map(|p| p.expression), expression);
         }
-    }
-
-    #[test]
-    fn what_is_supported_depends_on_the_type() {
-        let names = |name| {
-            let kind = ResourceType::from_name(name).unwrap();
-            supported(kind).map(|p| (p.code, p.kind.as_str())).collect::<Vec<_>>()
-        };
-        let always = [("_id", "token"), ("_lastUpdated", "date")];
-        assert_eq!(names("Patient"), always);
-        assert_eq!(names("MedicinalProductPackaged"), always);
-        assert_eq!(names("Immunization")[2..], [("patient", "reference")]);
-        assert_eq!(names("Observation")[2..], [("patient", "reference"), ("subject", "reference")]);
-    }
-
-    /// Without this, a search by patient would miss records that the store does not file under the patient.
-    #[test]
-    fn every_patient_a_parameter_finds_is_one_the_record_is_about() {
-        let base = BaseUrl::parse("https://x/fhir").unwrap();
-        let mut checked = 0;
-        for kind in ResourceType::all() {
-            for code in ["patient", "subject"] {
-                let Some((_, parameter)) = patient_parameter(kind, code) else { continue };
-                let names = parameter
-                    .expression
-                    .split(" | ")
-                    .map(|part| part.split(".where").next().unwrap().split('.').skip(1).collect::<Vec<_>>());
-                for names in names {
-                    let resource = names
-                        .iter()
-                        .rfold(json!([{"reference": "Patient/p"}]), |inner, name| json!({*name: inner}));
-                    let about =
-                        compartment::patients(&resource, kind, &LogicalId::parse("x").unwrap(), &base);
-                    assert_eq!(about, [LogicalId::parse("p").unwrap()], "{kind} {code}");
-                    let mut found: Vec<Value> = Vec::new();
-                    Path::parse(kind, parameter.expression)
-                        .unwrap()
-                        .visit(&resource, &mut |v| found.push(v.clone()));
-                    let local = |value| Reference::of(value, &base).and_then(Reference::local);
-                    assert!(local(&found[0]).is_some(), "{kind} {code}");
-                    checked += 1;
-                }
-            }
-        }
-        assert_eq!(checked, 106);
     }
 }

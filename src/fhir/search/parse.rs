@@ -3,23 +3,26 @@
 //! May import only std, chrono and what stands beside it in `fhir`. Texts of problems name parameters that
 //! R4 defines, and never one that the client made up, nor any value.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
-use super::super::kinds::{LogicalId, ResourceType};
+use super::super::kinds::ResourceType;
 use super::super::outcome::{IssueCode, Problem};
-use super::super::reference::{BaseUrl, Reference};
-use super::date::DateRange;
-use super::path::Path;
-use super::{
-    ALTERNATIVES_MAX, COUNT_DEFAULT, COUNT_MAX, CURSOR_BYTES_MAX, DateTerm, Handling, PatientTerm, Prefix,
-    Query, Total, parameters,
-};
+use super::super::reference::BaseUrl;
+use super::filter::{Grammar, modifier_unsupported, refuse};
+use super::include::{INCLUDES_MAX, Include};
+use super::sort::{SORT_KEYS_MAX, SortKey, is_sortable};
+use super::term::Reading;
+use super::{COUNT_DEFAULT, COUNT_MAX, CURSOR_BYTES_MAX, Handling, Query, Searches, Total, parameters};
 
 /// What a search is asked in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The type that is searched.
     pub kind: ResourceType,
+    /// The parameters R4 defines.
+    pub searches: &'a Searches,
     /// The server's own base URL.
     pub base: &'a BaseUrl,
     /// What to do with parameters R4 does not define.
@@ -34,41 +37,52 @@ impl Query {
     /// # Errors
     /// Everything that is wrong with them; each is a 400.
     pub fn parse(request: Request<'_>, pairs: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let mut query = Self {
-            kind: request.kind,
-            ids: None,
-            patients: Vec::new(),
-            last_updated: Vec::new(),
-            count: COUNT_DEFAULT,
-            cursor: None,
-            total: None,
-            pretty: false,
-            format: None,
-            ignored: Vec::new(),
-            id_terms: Vec::new(),
-            base: request.base.clone(),
-        };
+        let Request { kind, searches, base, handling, now } = request;
+        let mut query = Self { count: COUNT_DEFAULT, ..Self::of(kind, Vec::new(), base) };
+        let grammar = Grammar { searches, reading: Reading { base, now } };
         let mut problems = Vec::new();
         let mut seen: Vec<&'static str> = Vec::new();
         let mut count_only = false;
         for (index, (name, value)) in pairs.iter().enumerate() {
-            let result = match Name::of(request.kind, name) {
-                Name::Unknown => query.unknown(index + 1, request.handling),
-                Name::Filter(parameter, modifier) => query.filter(request, parameter, modifier, value),
-                Name::Control(code, _) if seen.contains(&code) => {
+            let end = name.find(':').unwrap_or(name.len());
+            let (code, modifier) = name.split_at_checked(end).unwrap_or((name, ""));
+            let result = if let Some(filter) = grammar.filter(kind, name, value, 0) {
+                filter.map(|filter| query.filters.push(filter))
+            } else if let Some(code) = parameters::control(code) {
+                let repeats = matches!(code, "_include" | "_revinclude");
+                if !repeats && seen.contains(&code) {
                     Err(refuse(IssueCode::Invalid, code, "it is given twice"))
-                }
-                Name::Control(code, modifier) => {
+                } else {
                     seen.push(code);
-                    query.control(code, modifier, value, &mut count_only)
+                    query.control(searches, code, modifier, value, &mut count_only)
+                }
+            } else {
+                match query.unknown(index + 1, handling) {
+                    Ok(()) => continue,
+                    Err(problem) => Err(problem),
                 }
             };
-            problems.extend(result.err());
+            match result {
+                Ok(()) => query.keep(name, value),
+                Err(problem) => problems.push(problem),
+            }
         }
         if count_only {
             query.count = 0;
         }
         if problems.is_empty() { Ok(query) } else { Err(problems) }
+    }
+
+    /// Keeps a parameter for the links: as it was understood, which is as it was written but for a count that
+    /// is cut down and a plus sign that arrived as a space.
+    fn keep(&mut self, name: &str, value: &str) {
+        let value = match name {
+            "_cursor" => return,
+            "_count" => self.count.to_string(),
+            "_format" => value.replace(' ', "+"),
+            _ => value.to_owned(),
+        };
+        self.pairs.push((name.to_owned(), value));
     }
 
     fn unknown(&mut self, place: usize, handling: Handling) -> Result<(), Problem> {
@@ -87,45 +101,9 @@ impl Query {
         }
     }
 
-    fn filter(
-        &mut self,
-        request: Request<'_>,
-        parameter: &'static parameters::Parameter,
-        modifier: &str,
-        value: &str,
-    ) -> Result<(), Problem> {
-        let code = parameter.code;
-        if let Some((which, parameter)) = parameters::patient_parameter(request.kind, code) {
-            if !matches!(modifier, "" | ":Patient") {
-                return Err(modifier_unsupported(code));
-            }
-            let path = Path::parse(request.kind, parameter.expression).ok_or_else(|| unsupported(code))?;
-            let any = alternatives(code, value, |text| patient(code, text, request.base))?;
-            self.patients.push(PatientTerm { parameter: which, any, path });
-            return Ok(());
-        }
-        match (code, modifier) {
-            ("_id", "") => {
-                let wrong = || refuse(IssueCode::Value, code, "expected a logical id");
-                let given = alternatives(code, value, |text| LogicalId::parse(text).ok_or_else(wrong))?;
-                match &mut self.ids {
-                    Some(ids) => ids.retain(|id| given.contains(id)),
-                    none => *none = Some(given.clone()),
-                }
-                self.id_terms.push(given);
-                Ok(())
-            }
-            ("_lastUpdated", "") => {
-                self.last_updated.push(alternatives(code, value, |text| date(code, text, request.now))?);
-                Ok(())
-            }
-            ("_id" | "_lastUpdated", _) => Err(modifier_unsupported(code)),
-            _ => Err(unsupported(code)),
-        }
-    }
-
     fn control(
         &mut self,
+        searches: &Searches,
         code: &'static str,
         modifier: &str,
         value: &str,
@@ -133,7 +111,9 @@ impl Query {
     ) -> Result<(), Problem> {
         let wrong = |expected: &str| Err(refuse(IssueCode::Value, code, expected));
         match (code, value) {
-            ("_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary", _)
+            ("_include", _) => return self.include(searches, Direction::Forward, modifier, value),
+            ("_revinclude", _) => return self.include(searches, Direction::Back, modifier, value),
+            ("_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary" | "_sort", _)
                 if !modifier.is_empty() =>
             {
                 return Err(modifier_unsupported(code));
@@ -152,6 +132,7 @@ impl Query {
                 }
                 self.cursor = Some(text.to_owned());
             }
+            ("_sort", keys) => self.sort = sort_keys(searches, self.kind, keys)?,
             ("_total", "none") => self.total = Some(Total::None),
             ("_total", "estimate") => self.total = Some(Total::Estimate),
             ("_total", "accurate") => self.total = Some(Total::Accurate),
@@ -165,7 +146,7 @@ impl Query {
             (
                 "_format",
                 "json" | "text/json" | "application/json" | "application/fhir+json" | "application/fhir json",
-            ) => self.format = Some(value.replace(' ', "+")),
+            ) => {}
             ("_format", _) => {
                 return Err(refuse(IssueCode::NotSupported, code, "this server speaks JSON only"));
             }
@@ -175,110 +156,57 @@ impl Query {
     }
 }
 
-/// The name of a parameter, without what the client added to it.
-enum Name<'a> {
-    /// R4 defines it for the type; then the modifier or chain, with its colon or dot.
-    Filter(&'static parameters::Parameter, &'a str),
-    /// It is no filter of the type's; then the modifier.
-    Control(&'static str, &'a str),
-    /// R4 does not define it here.
-    Unknown,
+/// Which way an inclusion goes.
+#[derive(Clone, Copy)]
+enum Direction {
+    Forward,
+    Back,
 }
 
-impl<'a> Name<'a> {
-    fn of(kind: ResourceType, name: &'a str) -> Self {
-        let end = name.find([':', '.']).unwrap_or(name.len());
-        let Some((code, modifier)) = name.split_at_checked(end) else { return Self::Unknown };
-        match (parameters::control(code), parameters::find(kind, code)) {
-            (Some(control), _) => Self::Control(control, modifier),
-            (None, Some(parameter)) => Self::Filter(parameter, modifier),
-            (None, None) => Self::Unknown,
+impl Query {
+    fn include(
+        &mut self,
+        searches: &Searches,
+        direction: Direction,
+        modifier: &str,
+        value: &str,
+    ) -> Result<(), Problem> {
+        let (name, list) = match direction {
+            Direction::Forward => ("_include", &mut self.includes),
+            Direction::Back => ("_revinclude", &mut self.revincludes),
+        };
+        if list.len() >= INCLUDES_MAX {
+            let what = format!("it is given more than {INCLUDES_MAX} times");
+            return Err(refuse(IssueCode::TooCostly, name, &what));
         }
+        list.push(Include::parse(searches, name, modifier, value)?);
+        Ok(())
     }
 }
 
-/// The values of a parameter, each once; a comma separates them unless a backslash stands before it.
-fn alternatives<T: PartialEq>(
-    code: &'static str,
-    value: &str,
-    parse: impl Fn(&str) -> Result<T, Problem>,
-) -> Result<Vec<T>, Problem> {
-    let mut found = Vec::new();
-    for (index, text) in split_escaped(value).iter().enumerate() {
-        if index >= ALTERNATIVES_MAX {
-            let what = format!("it has more than {ALTERNATIVES_MAX} values");
-            return Err(refuse(IssueCode::TooCostly, code, &what));
+/// `-date,name`: none if it is the order records come in anyway.
+fn sort_keys(searches: &Searches, kind: ResourceType, text: &str) -> Result<Vec<SortKey>, Problem> {
+    let wrong = |issue, what: &str| refuse(issue, "_sort", what);
+    let mut keys = Vec::new();
+    for (at, piece) in text.split(',').enumerate() {
+        if at >= SORT_KEYS_MAX {
+            return Err(wrong(IssueCode::TooCostly, &format!("it has more than {SORT_KEYS_MAX} keys")));
         }
-        if text.is_empty() {
-            return Err(refuse(IssueCode::Value, code, "a value is empty"));
-        }
-        let parsed = parse(text)?;
-        if !found.contains(&parsed) {
-            found.push(parsed);
-        }
+        let (code, descending) = match piece.strip_prefix('-') {
+            Some(code) => (code, true),
+            None => (piece, false),
+        };
+        let parameter = searches.find(kind, code).filter(|one| is_sortable(one));
+        let parameter = parameter
+            .ok_or_else(|| wrong(IssueCode::NotSupported, "expected parameters of the type to sort by"))?;
+        keys.push(SortKey { parameter: Arc::clone(parameter), descending });
     }
-    Ok(found)
-}
-
-/// Splits at commas and takes the escapes away (FHIR R4 search.html#escaping).
-fn split_escaped(value: &str) -> Vec<String> {
-    let mut parts = vec![];
-    let mut part = String::new();
-    let mut letters = value.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            ',' => parts.push(std::mem::take(&mut part)),
-            '\\' => part.extend(letters.next()),
-            other => part.push(other),
-        }
+    match keys.as_slice() {
+        [only] if only.parameter.code == "_lastUpdated" && only.descending => Ok(Vec::new()),
+        _ => Ok(keys),
     }
-    parts.push(part);
-    parts
-}
-
-/// `123`, `Patient/123` or the own absolute URL.
-///
-/// A bare id is a Patient's, also where `subject` might be of another type: what else it might have been
-/// must be asked for with its type.
-fn patient(code: &'static str, text: &str, base: &BaseUrl) -> Result<LogicalId, Problem> {
-    if let Some(id) = LogicalId::parse(text) {
-        return Ok(id);
-    }
-    match Reference::parse(text, base) {
-        Some(Reference::Local { kind: ResourceType::PATIENT, id, version: None }) => Ok(id),
-        Some(Reference::Local { version: None, .. }) => {
-            Err(refuse(IssueCode::NotSupported, code, "only references to a Patient can be searched for"))
-        }
-        _ => Err(refuse(
-            IssueCode::Value,
-            code,
-            "expected an id, Patient/id, or the URL of a Patient of this server",
-        )),
-    }
-}
-
-fn date(code: &'static str, text: &str, now: DateTime<Utc>) -> Result<DateTerm, Problem> {
-    let (prefix, rest) = Prefix::split(text);
-    let Some(range) = DateRange::parse(rest) else {
-        let what = "expected a prefix and a date or dateTime; a plus sign of its time zone is written %2B";
-        return Err(refuse(IssueCode::Value, code, what));
-    };
-    let range = match prefix {
-        // search.html#prefix recommends 10 % of the time between the date and now.
-        Prefix::Ap => range.widened((now - range.from).abs() / 10),
-        _ => range,
-    };
-    Ok(DateTerm { prefix, range, text: rest.to_owned() })
-}
-
-fn refuse(issue: IssueCode, code: &'static str, what: &str) -> Problem {
-    Problem::error(issue, format!("Search parameter {code}: {what}.")).by(format!("search.{code}"))
 }
 
 fn unsupported(code: &'static str) -> Problem {
-    refuse(IssueCode::NotSupported, code, "this server does not support it yet, and ignores no filter")
-}
-
-fn modifier_unsupported(code: &'static str) -> Problem {
-    refuse(IssueCode::NotSupported, code, "this server does not support this modifier or chain")
+    refuse(IssueCode::NotSupported, code, "this server does not support it, and ignores no filter")
 }

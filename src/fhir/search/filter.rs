@@ -1,0 +1,316 @@
+//! One parameter of a search that a record must meet, and how it is read from its name and value.
+//!
+//! May import only std, `serde_json` and what stands beside it in `fhir`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::super::kinds::{LogicalId, ResourceType};
+use super::super::outcome::{IssueCode, Problem};
+use super::super::reference::BaseUrl;
+use super::date::DateRange;
+use super::index::{Compiled, Part, Searches, Source};
+use super::parameters::{self, Kind};
+use super::path::Start;
+use super::term::{Modifier, Reading, Target, Term, split};
+use super::{ALTERNATIVES_MAX, LINKS_MAX, Prefix};
+
+/// What a parameter asks of a record.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// One of these values, or with `:not` none of them.
+    Values(Values),
+    /// `:missing`: whether there is any value.
+    Missing(Arc<Compiled>, bool),
+    /// A chain: what the record points at meets another filter.
+    Chain(Chain),
+    /// `_has`: something that points at the record meets another filter.
+    Has(Has),
+}
+
+/// Values of one parameter.
+#[derive(Clone, Debug)]
+pub struct Values {
+    /// The parameter.
+    pub parameter: Arc<Compiled>,
+    pub(super) modifier: Modifier,
+    pub(super) any: Vec<Term>,
+}
+
+/// `subject:Patient.name=...`
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The reference that is followed.
+    pub parameter: Arc<Compiled>,
+    /// What must hold of the target, for each type it may have. Shared, so that copies are known to be the same.
+    pub links: Vec<(ResourceType, Arc<Filter>)>,
+}
+
+/// `_has:Observation:patient:code=...`
+#[derive(Clone, Debug)]
+pub struct Has {
+    /// The type that points at the record.
+    pub source: ResourceType,
+    /// By which of its parameters.
+    pub parameter: Arc<Compiled>,
+    /// What must hold of it.
+    pub filter: Box<Filter>,
+}
+
+impl Filter {
+    /// Whether a record meets it by what it holds itself; `None` if others must be looked at.
+    #[must_use]
+    pub fn holds(&self, resource: &Value, base: &BaseUrl) -> Option<bool> {
+        match self {
+            Self::Values(values) => Some(values.holds(resource, base)),
+            Self::Missing(parameter, missing) => Some(parameter.is_present(resource) != *missing),
+            Self::Chain(_) | Self::Has(_) => None,
+        }
+    }
+
+    /// Whether other records must be looked at.
+    #[must_use]
+    pub fn joins(&self) -> bool {
+        matches!(self, Self::Chain(_) | Self::Has(_))
+    }
+}
+
+impl Values {
+    /// References of a parameter to any of these records: what the search itself asks when it follows links.
+    #[must_use]
+    pub fn pointing_at(parameter: &Arc<Compiled>, targets: &[(ResourceType, LogicalId)]) -> Self {
+        let one = |(kind, id): &(ResourceType, LogicalId)| Target::Local(Some(*kind), id.clone());
+        let any = targets.iter().map(one).map(Term::Reference).collect();
+        Self { parameter: Arc::clone(parameter), modifier: Modifier::None, any }
+    }
+
+    /// Whether the terms are excluded.
+    #[must_use]
+    pub fn is_negated(&self) -> bool {
+        self.modifier == Modifier::Not
+    }
+
+    fn holds(&self, resource: &Value, base: &BaseUrl) -> bool {
+        let found = match &self.parameter.source {
+            Source::Paths(paths) => {
+                let mut found = false;
+                for path in paths {
+                    path.visit(resource, &mut |value| {
+                        found = found || self.any.iter().any(|term| term.holds(path, value, base));
+                    });
+                }
+                found
+            }
+            Source::NotFalse(_) => {
+                let mut yes = false;
+                self.parameter.visit(resource, &mut |_, value| yes |= *value != Value::Bool(false));
+                self.any.iter().any(|term| is_boolean(term, yes))
+            }
+            Source::Composite(parts) => parts.iter().any(|part| self.part_holds(part, resource, base)),
+        };
+        found != self.is_negated()
+    }
+
+    /// Whether one element of a composite meets all components of a term.
+    fn part_holds(&self, part: &Part, resource: &Value, base: &BaseUrl) -> bool {
+        let mut found = false;
+        Start::visit(&part.context, resource, &mut |element| {
+            found = found
+                || self.any.iter().any(|term| {
+                    let Term::Composite(terms) = term else { return false };
+                    part.components.iter().zip(terms).all(|(component, term)| {
+                        let root = if component.from_resource { resource } else { element };
+                        let mut held = false;
+                        for path in &component.paths {
+                            path.visit(root, &mut |value| held = held || term.holds(path, value, base));
+                        }
+                        held
+                    })
+                });
+        });
+        found
+    }
+
+    /// The records of this server the terms name, if that is all they name.
+    #[must_use]
+    pub fn targets(&self) -> Option<Vec<(ResourceType, LogicalId)>> {
+        if self.is_negated() {
+            return None;
+        }
+        let one = |term: &Term| match term {
+            Term::Reference(Target::Local(Some(kind), id)) => Some((*kind, id.clone())),
+            _ => None,
+        };
+        self.any.iter().map(one).collect()
+    }
+
+    /// The logical ids the terms name, if the parameter is `_id` and one of them must be the record's.
+    #[must_use]
+    pub fn ids(&self) -> Option<Vec<LogicalId>> {
+        if self.parameter.code != "_id" || self.is_negated() {
+            return None;
+        }
+        // A term that is no id, or that asks for a system, matches nothing; it names no id either.
+        let one = |term: &Term| match term {
+            Term::Token(token) => LogicalId::parse(token.code.as_deref()?),
+            _ => None,
+        };
+        Some(self.any.iter().filter_map(one).collect())
+    }
+
+    /// The dates of `_lastUpdated`.
+    pub(super) fn updates(&self) -> Option<Vec<(Prefix, DateRange)>> {
+        if self.parameter.code != "_lastUpdated" {
+            return None;
+        }
+        let one = |term: &Term| match term {
+            Term::Date(prefix, range) => Some((*prefix, *range)),
+            _ => None,
+        };
+        self.any.iter().map(one).collect()
+    }
+}
+
+fn is_boolean(term: &Term, yes: bool) -> bool {
+    matches!(term, Term::Token(token) if token.code.as_deref() == Some(if yes { "true" } else { "false" }))
+}
+
+/// What names of parameters are read with.
+#[derive(Clone, Copy)]
+pub(super) struct Grammar<'a> {
+    pub(super) searches: &'a Searches,
+    pub(super) reading: Reading<'a>,
+}
+
+impl Grammar<'_> {
+    /// Reads a filter; `None` if R4 defines no such parameter for the type.
+    pub(super) fn filter(
+        self,
+        kind: ResourceType,
+        name: &str,
+        value: &str,
+        depth: usize,
+    ) -> Option<Result<Filter, Problem>> {
+        if let Some(rest) = name.strip_prefix("_has:") {
+            return Some(self.has(kind, rest, value, depth));
+        }
+        let (head, chained) = match name.split_once('.') {
+            Some((head, rest)) => (head, Some(rest)),
+            None => (name, None),
+        };
+        let (code, modifier) = head.split_once(':').unwrap_or((head, ""));
+        let defined = parameters::find(kind, code)?;
+        let Some(parameter) = self.searches.find(kind, code) else {
+            let what = "this server does not support it, and ignores no filter";
+            return Some(Err(refuse(IssueCode::NotSupported, defined.code, what)));
+        };
+        let read = match (Modifier::parse(modifier), chained) {
+            (Some(modifier), Some(rest)) => self.chain(parameter, modifier, rest, value, depth),
+            (Some(modifier), None) if modifier.fits(parameter) => self.plain(parameter, modifier, value),
+            _ => Err(modifier_unsupported(parameter.code)),
+        };
+        Some(read)
+    }
+
+    fn plain(self, parameter: &Arc<Compiled>, modifier: Modifier, value: &str) -> Result<Filter, Problem> {
+        let code = parameter.code;
+        if modifier == Modifier::Missing {
+            return match value {
+                "true" => Ok(Filter::Missing(Arc::clone(parameter), true)),
+                "false" => Ok(Filter::Missing(Arc::clone(parameter), false)),
+                _ => Err(refuse(IssueCode::Value, code, "expected true or false")),
+            };
+        }
+        let pieces = split(value, ',');
+        if pieces.len() > ALTERNATIVES_MAX {
+            let what = format!("it has more than {ALTERNATIVES_MAX} values");
+            return Err(refuse(IssueCode::TooCostly, code, &what));
+        }
+        let mut any = Vec::new();
+        for piece in pieces {
+            let term = self
+                .reading
+                .term(parameter, modifier, piece)
+                .map_err(|(issue, what)| refuse(issue, code, what))?;
+            if !any.contains(&term) {
+                any.push(term);
+            }
+        }
+        Ok(Filter::Values(Values { parameter: Arc::clone(parameter), modifier, any }))
+    }
+
+    fn chain(
+        self,
+        parameter: &Arc<Compiled>,
+        modifier: Modifier,
+        rest: &str,
+        value: &str,
+        depth: usize,
+    ) -> Result<Filter, Problem> {
+        let code = parameter.code;
+        let targets = match modifier {
+            _ if parameter.kind != Kind::Reference => Vec::new(),
+            Modifier::None => parameter.targets(),
+            Modifier::Type(kind) if parameter.may_point_at(kind) => vec![kind],
+            _ => Vec::new(),
+        };
+        if targets.is_empty() {
+            return Err(modifier_unsupported(code));
+        }
+        check_depth(code, depth)?;
+        let mut links = Vec::new();
+        let mut wrong = None;
+        for kind in targets {
+            match self.filter(kind, rest, value, depth + 1) {
+                Some(Ok(filter)) => links.push((kind, Arc::new(filter))),
+                Some(Err(problem)) => wrong = Some(problem),
+                None => {}
+            }
+        }
+        match (links.is_empty(), wrong) {
+            (false, None) => Ok(Filter::Chain(Chain { parameter: Arc::clone(parameter), links })),
+            // What is wrong for one type is wrong: its records would be left out without a word.
+            (_, Some(problem)) => Err(problem),
+            (true, None) => {
+                Err(refuse(IssueCode::NotSupported, code, "what it points at has no such parameter"))
+            }
+        }
+    }
+
+    /// `Type:reference:parameter`, behind `_has:`.
+    fn has(self, kind: ResourceType, rest: &str, value: &str, depth: usize) -> Result<Filter, Problem> {
+        let wrong = |what: &str| refuse(IssueCode::NotSupported, "_has", what);
+        let mut parts = rest.splitn(3, ':');
+        let (source, code, name) = (parts.next(), parts.next(), parts.next());
+        let source = source.and_then(ResourceType::from_name);
+        let (Some(source), Some(code), Some(name)) = (source, code, name) else {
+            return Err(wrong("expected _has:Type:reference:parameter"));
+        };
+        let parameter = self.searches.find(source, code).filter(|one| one.may_point_at(kind));
+        let Some(parameter) = parameter else {
+            return Err(wrong("the type has no such parameter that points at the type searched"));
+        };
+        check_depth("_has", depth)?;
+        let filter = self.filter(source, name, value, depth + 1);
+        let filter = filter.unwrap_or_else(|| Err(wrong("the type has no such parameter")))?;
+        Ok(Filter::Has(Has { source, parameter: Arc::clone(parameter), filter: Box::new(filter) }))
+    }
+}
+
+fn check_depth(code: &str, depth: usize) -> Result<(), Problem> {
+    if depth < LINKS_MAX {
+        return Ok(());
+    }
+    let what = format!("it follows more than {LINKS_MAX} links");
+    Err(refuse(IssueCode::TooCostly, code, &what))
+}
+
+/// A problem with a parameter that R4 defines: names it, never its value.
+pub(super) fn refuse(issue: IssueCode, code: &str, what: &str) -> Problem {
+    Problem::error(issue, format!("Search parameter {code}: {what}.")).by(format!("search.{code}"))
+}
+
+pub(super) fn modifier_unsupported(code: &str) -> Problem {
+    refuse(IssueCode::NotSupported, code, "this server does not support this modifier or chain")
+}

@@ -1,0 +1,164 @@
+//! Following links: whether what a record points at, or what points at it, meets a filter.
+//!
+//! Every record on the way is opened and permitted like a match; what the caller may not see is as if it were not
+//! there. All records opened by one search count against one bound.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    Ask, Failure, OPENED_MAX, Record,
+    hunt::{Hunt, Pointing},
+    open_permitted, too_costly,
+};
+use crate::{
+    app::App,
+    fhir::{
+        kinds::ResourceType,
+        reference::BaseUrl,
+        search::{
+            Compiled, Filter, Query,
+            filter::{Chain, Has},
+            include::targets,
+        },
+    },
+    gate::{Act, Permit},
+    refusal::Refusal,
+    seal::{Plain, TenantKeys},
+    store::{Row, search::View},
+};
+
+/// Single records fetched at once.
+const FETCHES_AT_ONCE: usize = 64;
+
+/// A record by type and opaque key.
+pub(super) type Key = (ResourceType, Uuid);
+
+/// What one search knows and spends, whatever it follows.
+pub(super) struct Scout<'a> {
+    pub(super) app: &'a App,
+    pub(super) ask: &'a Ask,
+    pub(super) view: View,
+    pub(super) keys: Arc<TenantKeys>,
+    opened: AtomicUsize,
+    /// Whether a record met a filter: the filter by its address, which is shared as long as the search lasts.
+    known: Mutex<HashMap<(usize, Key), bool>>,
+}
+
+impl<'a> Scout<'a> {
+    pub(super) fn new(app: &'a App, ask: &'a Ask) -> Result<Self, Failure> {
+        let view = ask.view(app);
+        let keys = app.keyring.tenant(view.tenant)?;
+        Ok(Self { app, ask, view, keys, opened: AtomicUsize::new(0), known: Mutex::default() })
+    }
+
+    /// Opens a row if the caller may see it.
+    pub(super) async fn open(&self, row: Row) -> Result<Option<(Record, Permit)>, Failure> {
+        let opened = self.opened.fetch_add(1, Ordering::Relaxed);
+        if opened >= OPENED_MAX {
+            return Err(too_costly());
+        }
+        // A long search lets other requests have their turns.
+        if opened % 64 == 63 {
+            tokio::task::yield_now().await;
+        }
+        match open_permitted(self.app, &self.ask.caller, &self.view, Act::Search, row).await {
+            Ok(found) => Ok(Some(found)),
+            Err(Failure::Refused(Refusal::NotFound(_), _)) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The current versions of these records that are there and that the caller may see, in the same order.
+    pub(super) async fn fetch(&self, keys: Vec<Key>) -> Result<Vec<(Record, Permit)>, Failure> {
+        let fetcher = self.app.store.fetcher();
+        let View { tenant, actor, now } = self.view;
+        let rows: Vec<_> = stream::iter(keys)
+            .map(|(kind, key)| fetcher.record(tenant, kind, key, actor, now))
+            .buffered(FETCHES_AT_ONCE)
+            .collect()
+            .await;
+        let mut found = Vec::new();
+        for row in rows {
+            if let Some(row) = row?.filter(|row| !row.at.deleted) {
+                found.extend(self.open(row).await?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a record points at by a parameter.
+    pub(super) fn links(&self, record: &Record, parameter: &Compiled) -> Vec<Key> {
+        record
+            .opened
+            .examine(&(parameter, self.keys.as_ref(), &self.app.base), |plain, (parameter, keys, base)| {
+                links(plain, parameter, keys, base)
+            })
+    }
+
+    /// Whether a record meets a filter, by itself or by what it is linked with.
+    pub(super) fn meets<'f>(
+        &'f self,
+        record: &'f Record,
+        filter: &'f Filter,
+    ) -> BoxFuture<'f, Result<bool, Failure>> {
+        Box::pin(async move {
+            match filter {
+                Filter::Values(_) | Filter::Missing(..) => {
+                    Ok(record.opened.examine(&(filter, &self.app.base), |plain, (filter, base)| {
+                        serde_json::from_slice::<Value>(&plain.json)
+                            .is_ok_and(|it| filter.holds(&it, base) == Some(true))
+                    }))
+                }
+                Filter::Chain(chain) => self.chain(record, chain).await,
+                Filter::Has(has) => self.has(record, has).await,
+            }
+        })
+    }
+
+    async fn chain(&self, record: &Record, chain: &Chain) -> Result<bool, Failure> {
+        for target in self.links(record, &chain.parameter) {
+            let Some((_, filter)) = chain.links.iter().find(|(kind, _)| *kind == target.0) else { continue };
+            let place = (Arc::as_ptr(filter).addr(), target);
+            let known = self.known.lock().ok().and_then(|known| known.get(&place).copied());
+            let met = match known {
+                Some(met) => met,
+                None => match self.fetch(vec![target]).await?.pop() {
+                    Some((found, _)) => self.meets(&found, filter).await?,
+                    None => false,
+                },
+            };
+            if let Ok(mut known) = self.known.lock() {
+                known.insert(place, met);
+            }
+            if met {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn has(&self, record: &Record, has: &Has) -> Result<bool, Failure> {
+        let query = Query::of(has.source, vec![(*has.filter).clone()], &self.app.base);
+        let target = (record.at.kind, record.at.key);
+        let pointing = Pointing::at(Arc::clone(&has.parameter), [target]);
+        let found = Hunt::new(self, &query, vec![pointing]).await?.first(1).await?;
+        Ok(!found.is_empty())
+    }
+}
+
+/// The records of this server that a parameter's references point at, by opaque key.
+pub(super) fn links(plain: &Plain, parameter: &Compiled, keys: &TenantKeys, base: &BaseUrl) -> Vec<Key> {
+    let Ok(resource) = serde_json::from_slice::<Value>(&plain.json) else { return Vec::new() };
+    let found = targets(parameter, &resource, base);
+    found.into_iter().map(|(kind, id)| (kind, keys.opaque(kind, id.as_str()))).collect()
+}

@@ -1,0 +1,350 @@
+//! One search over one type: how its links are followed, and the loop over its candidates.
+
+use std::{collections::HashSet, sync::Arc};
+
+use chrono::DateTime;
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::{
+    Failure, Found,
+    cursor::Position,
+    follow::{Key, Scout, links},
+};
+use crate::{
+    fhir::{
+        kinds::{LogicalId, ResourceType},
+        reference::BaseUrl,
+        search::{Candidates, Compiled, Filter, Query, Total, sort},
+    },
+    refusal::Refusal,
+    seal::{Opened, Plain, TenantKeys},
+    store::{
+        row::Row,
+        search::{Narrowing, far_future},
+    },
+};
+
+/// Candidates asked for at a time, at the most.
+const CHUNK_MAX: i64 = 1_000;
+/// The most records a link may lead back from: what a chain's targets or the sources of a `_has` may number.
+pub(super) const LINKED_MAX: usize = 2_000;
+
+/// The condition that a record points at one of these by a parameter.
+pub(super) struct Pointing {
+    parameter: Arc<Compiled>,
+    at: HashSet<Key>,
+}
+
+impl Pointing {
+    pub(super) fn at(parameter: Arc<Compiled>, at: impl IntoIterator<Item = Key>) -> Self {
+        Self { parameter, at: at.into_iter().collect() }
+    }
+}
+
+/// A page of matches.
+pub(super) struct Matches {
+    pub(super) page: Vec<Found>,
+    /// Whether there is at least one match after the page.
+    pub(super) more: bool,
+    /// Matches in all, when everything was looked at from the first page on.
+    pub(super) total: Option<u64>,
+}
+
+/// A search that is ready to go over its candidates.
+pub(super) struct Hunt<'a> {
+    scout: &'a Scout<'a>,
+    query: &'a Query,
+    candidates: Candidates,
+    /// Links that were followed from their other end.
+    pointing: Vec<Pointing>,
+    /// Keys one of which must be the record's, for the same reason.
+    keys: Option<HashSet<Uuid>>,
+    /// Links to be followed from each candidate.
+    following: Vec<&'a Filter>,
+}
+
+/// How few candidates a search comes down to without opening any.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Narrowness {
+    /// All records of a type.
+    Type,
+    /// Those of some patients, or single ones.
+    Few,
+}
+
+impl<'a> Hunt<'a> {
+    /// Plans a search: decides for each link from which end it is followed, and follows those that are followed
+    /// from the far end.
+    pub(super) fn new(
+        scout: &'a Scout<'a>,
+        query: &'a Query,
+        pointing: Vec<Pointing>,
+    ) -> BoxFuture<'a, Result<Self, Failure>> {
+        Box::pin(async move {
+            let candidates = query.candidates();
+            let mut hunt = Self { scout, query, candidates, pointing, keys: None, following: Vec::new() };
+            for filter in query.joins() {
+                if !hunt.from_far_end(filter).await? {
+                    hunt.following.push(filter);
+                }
+            }
+            Ok(hunt)
+        })
+    }
+
+    /// Follows a link from its far end if that comes down to fewer records; `false` if it was not.
+    async fn from_far_end(&mut self, filter: &Filter) -> Result<bool, Failure> {
+        let near = self.narrowness();
+        let base = &self.scout.app.base;
+        match filter {
+            Filter::Chain(chain) => {
+                let queries: Vec<Query> = chain
+                    .links
+                    .iter()
+                    .map(|(kind, filter)| Query::of(*kind, vec![filter.as_ref().clone()], base))
+                    .collect();
+                if near == Narrowness::Few {
+                    return Ok(false);
+                }
+                let mut targets = Vec::new();
+                for query in &queries {
+                    // A type the caller may see nothing of leads nowhere.
+                    if self.scout.may_approach(query.kind) {
+                        targets.extend(Box::pin(self.far(query)).await?.iter().map(Found::key));
+                    }
+                }
+                self.pointing.push(Pointing::at(Arc::clone(&chain.parameter), targets));
+            }
+            Filter::Has(has) => {
+                let query = Query::of(has.source, vec![(*has.filter).clone()], base);
+                if near == Narrowness::Few && narrowness(&query.candidates()) < Narrowness::Few {
+                    return Ok(false);
+                }
+                let sources = if self.scout.may_approach(has.source) {
+                    Box::pin(self.far(&query)).await?
+                } else {
+                    Vec::new()
+                };
+                let mut keys: HashSet<Uuid> = HashSet::new();
+                for source in &sources {
+                    let links = self.scout.links(&source.record, &has.parameter);
+                    keys.extend(links.iter().filter(|(kind, _)| *kind == self.query.kind).map(|link| link.1));
+                }
+                match &mut self.keys {
+                    Some(known) => known.retain(|key| keys.contains(key)),
+                    none => *none = Some(keys),
+                }
+            }
+            Filter::Values(_) | Filter::Missing(..) => {}
+        }
+        Ok(true)
+    }
+
+    /// What is at the far end of a link.
+    async fn far(&self, query: &Query) -> Result<Vec<Found>, Failure> {
+        let found = Hunt::new(self.scout, query, Vec::new()).await?.first(LINKED_MAX + 1).await?;
+        if found.len() > LINKED_MAX {
+            let text = format!(
+                "A chain or _has leads to more than {LINKED_MAX} records. Narrow it, or narrow what starts it: \
+                 name a patient or ids."
+            );
+            return Err(Refusal::TooCostly(text).into());
+        }
+        Ok(found)
+    }
+
+    fn narrowness(&self) -> Narrowness {
+        let few = self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients);
+        if few { Narrowness::Few } else { narrowness(&self.candidates) }
+    }
+
+    /// The first matches, newest first, whatever order the query asks for.
+    pub(super) async fn first(&self, most: usize) -> Result<Vec<Found>, Failure> {
+        let mut found = Vec::new();
+        let mut after = None;
+        while found.len() < most {
+            let limit = i64::try_from(most).unwrap_or(i64::MAX).clamp(64, CHUNK_MAX);
+            let rows = self.rows(after, limit).await?;
+            let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+            for row in rows {
+                after = Some((row.at.updated, row.at.key));
+                found.extend(self.try_match(row).await?);
+                if found.len() >= most {
+                    break;
+                }
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The page after a position.
+    pub(super) async fn page(&self, after: Option<Position>) -> Result<Matches, Failure> {
+        if self.query.sort.is_empty() { self.newest_first(after).await } else { self.sorted(after).await }
+    }
+
+    async fn newest_first(&self, after: Option<Position>) -> Result<Matches, Failure> {
+        let count = usize::try_from(self.query.count).unwrap_or(usize::MAX);
+        let counting = self.query.is_count_only() || self.query.total == Some(Total::Accurate);
+        let first_page = after.is_none();
+        let after = after.map(|after| (after.updated, after.key));
+        // The total is that of the search, wherever the page starts: counting begins at the beginning.
+        let mut position = if counting { None } else { after };
+        let mut matches = Matches { page: Vec::new(), more: false, total: None };
+        let mut total = 0_u64;
+        loop {
+            let limit = i64::from(self.query.count).saturating_add(1).clamp(64, CHUNK_MAX);
+            let rows = self.rows(position, limit).await?;
+            let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+            for row in rows {
+                let place = (row.at.updated, row.at.key);
+                position = Some(place);
+                let Some(found) = self.try_match(row).await? else { continue };
+                total += 1;
+                if after.is_some_and(|after| place >= after) {
+                    continue;
+                }
+                if matches.page.len() < count {
+                    matches.page.push(found);
+                } else {
+                    matches.more = true;
+                    if !counting {
+                        return Ok(matches);
+                    }
+                }
+            }
+            if last {
+                matches.total = (counting || first_page).then_some(total);
+                matches.more &= !self.query.is_count_only();
+                return Ok(matches);
+            }
+        }
+    }
+
+    /// Opens every match, and keeps those of the page.
+    async fn sorted(&self, after: Option<Position>) -> Result<Matches, Failure> {
+        let count = usize::try_from(self.query.count).unwrap_or(usize::MAX);
+        let (mut page, mut position, mut total) = (Vec::<Found>::new(), None, 0_u64);
+        loop {
+            let rows = self.rows(position, CHUNK_MAX).await?;
+            let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < CHUNK_MAX;
+            for row in rows {
+                position = Some((row.at.updated, row.at.key));
+                let Some(found) = self.try_match(row).await? else { continue };
+                total += 1;
+                if after.as_ref().is_none_or(|after| found.comes_after(after)) {
+                    page.push(found);
+                }
+            }
+            // One more than the page shows that there is a next one.
+            page.sort_unstable_by(Found::order);
+            page.truncate(count.saturating_add(1));
+            if last {
+                break;
+            }
+        }
+        let more = page.len() > count && count > 0;
+        page.truncate(count);
+        Ok(Matches { page, more, total: Some(total) })
+    }
+
+    async fn rows(
+        &self,
+        after: Option<(DateTime<chrono::Utc>, Uuid)>,
+        limit: i64,
+    ) -> Result<Vec<Row>, Failure> {
+        let narrowing = self.narrowing(after, limit);
+        if narrowing.keys.as_ref().is_some_and(Vec::is_empty)
+            || narrowing.patients.as_ref().is_some_and(Vec::is_empty)
+        {
+            return Ok(Vec::new());
+        }
+        Ok(self.scout.app.store.candidates(&self.scout.view, narrowing).await?)
+    }
+
+    fn narrowing(&self, after: Option<(DateTime<chrono::Utc>, Uuid)>, limit: i64) -> Narrowing {
+        let kind = self.query.kind;
+        let opaque = |kind: ResourceType, ids: &[LogicalId]| {
+            ids.iter().map(|id| self.scout.keys.opaque(kind, id.as_str())).collect::<Vec<_>>()
+        };
+        let mut keys = self.candidates.ids.as_deref().map(|ids| opaque(kind, ids));
+        if let Some(linked) = &self.keys {
+            match &mut keys {
+                Some(keys) => keys.retain(|key| linked.contains(key)),
+                none => *none = Some(linked.iter().copied().collect()),
+            }
+        }
+        let asked = self.candidates.patients.first().map(|ids| opaque(ResourceType::PATIENT, ids));
+        let linked = self.pointing.iter().find(|one| one.names_patients());
+        let patients = asked.or_else(|| linked.map(|one| one.at.iter().map(|(_, key)| *key).collect()));
+        Narrowing {
+            kind,
+            patients,
+            keys,
+            from: self.candidates.updated_from.unwrap_or(DateTime::UNIX_EPOCH),
+            until: self.candidates.updated_until.unwrap_or_else(far_future),
+            after,
+            limit,
+        }
+    }
+
+    /// Opens a candidate; `None` when it does not match or the caller may not see it.
+    async fn try_match(&self, row: Row) -> Result<Option<Found>, Failure> {
+        let scout = self.scout;
+        let Some((record, permit)) = scout.open(row).await? else { return Ok(None) };
+        let asked = (self, scout.keys.as_ref(), &scout.app.base);
+        let place = record.opened.examine(&asked, |plain, (hunt, keys, base)| hunt.place(plain, keys, base));
+        let Some(place) = place else { return Ok(None) };
+        for filter in &self.following {
+            if !scout.meets(&record, filter).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Found { record, permit, place }))
+    }
+
+    /// The place of a record in the order, if its own values match.
+    fn place(&self, plain: &Plain, keys: &TenantKeys, base: &BaseUrl) -> Option<Opened<Vec<u8>>> {
+        // A resource of ours parses; if it does not, it matches nothing.
+        let resource = serde_json::from_slice(&plain.json).ok()?;
+        let points =
+            |one: &Pointing| links(plain, &one.parameter, keys, base).iter().any(|l| one.at.contains(l));
+        (self.query.holds(&resource) && self.pointing.iter().all(points))
+            .then(|| Opened::worked_out(sort::place(&self.query.sort, &resource)))
+    }
+}
+
+impl Pointing {
+    /// Whether the record's patients are among those it points at.
+    fn names_patients(&self) -> bool {
+        self.parameter.files_under_patients && self.at.iter().all(|(kind, _)| *kind == ResourceType::PATIENT)
+    }
+}
+
+fn narrowness(candidates: &Candidates) -> Narrowness {
+    if candidates.ids.is_some() || !candidates.patients.is_empty() {
+        Narrowness::Few
+    } else {
+        Narrowness::Type
+    }
+}
+
+impl Found {
+    pub(super) fn key(&self) -> Key {
+        (self.record.at.kind, self.record.at.key)
+    }
+
+    /// By the keys asked for, then newest first, then by opaque key: no two records are equal.
+    fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let newest = |found: &Self| (found.record.at.updated, found.record.at.key);
+        self.place.compare(&other.place).then_with(|| newest(other).cmp(&newest(self)))
+    }
+
+    fn comes_after(&self, position: &Position) -> bool {
+        let at = (self.record.at.updated, self.record.at.key);
+        self.place.compare(&position.place).then_with(|| (position.updated, position.key).cmp(&at)).is_gt()
+    }
+}

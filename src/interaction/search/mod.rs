@@ -1,0 +1,136 @@
+//! search-type (FHIR R4 http.html#search): candidates, opened, permitted, matched exactly, then counted.
+//!
+//! ```text
+//! parse -> plan (which links to follow from which side) -> candidates -> open -> permit -> match -> follow links
+//!       -> order -> page -> inclusions, each permitted on its own -> one entry for each patient -> Bundle
+//! ```
+//! Search is no oracle: chains, `_has`, orders and inclusions look only at records the caller is permitted to see,
+//! and what it is not permitted to see counts nowhere.
+
+mod answer;
+mod cursor;
+mod follow;
+mod hunt;
+mod include;
+
+use super::{
+    Ask, Failure, forbidden, malformed,
+    open::{Record, open_permitted},
+};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        kinds::ResourceType,
+        outcome::IssueCode,
+        search::{Handling, Query, Request, form},
+    },
+    gate::{Act, Permit},
+    ledger::{Audited, Released},
+    refusal::Refusal,
+    seal::Opened,
+};
+use follow::Scout;
+use hunt::Hunt;
+
+/// The most records one search opens, those it follows links to among them.
+pub const OPENED_MAX: usize = 10_000;
+/// The most records that come with the matches of one page.
+pub const INCLUDED_MAX: usize = 1_000;
+
+/// Search by GET, or by POST with the parameters in the body.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn run(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+) -> Result<Audited<Answer>, Failure> {
+    let (released, answer) = look(app, ask, kind, query, body).await?;
+    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+}
+
+/// A search that has not been disclosed yet.
+pub(super) async fn look(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
+    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+    let scout = Scout::new(app, ask)?;
+    let query = parse(app, ask, kind, query, body, ask.handling)?;
+    let after = match &query.cursor {
+        None => None,
+        Some(text) => {
+            Some(cursor::read(&scout.keys, &ask.caller, &query, text, scout.view.now).ok_or_else(|| {
+                malformed(
+                    IssueCode::Expired,
+                    "_cursor: expected what a next link of this search held; it is good for an hour.",
+                )
+            })?)
+        }
+    };
+    let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after).await?;
+    let included = include::gather(&scout, &query, &matches.page).await?;
+    answer::make(&scout, &query, matches, included)
+}
+
+/// The current records of a type that a query finds and the caller may see, newest first, at most `most`: what
+/// conditional interactions stand on (FHIR R4 http.html#ccreate).
+///
+/// Nothing of it is disclosed, and every permit is for [`Act::Search`]. The query must hold a filter, and nothing
+/// in it is left out: a condition that is not understood must not come to mean any record.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+#[expect(dead_code, reason = "conditional interactions stand on it")]
+pub(super) async fn matching(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: &str,
+    most: usize,
+) -> Result<Vec<(Record, Permit)>, Failure> {
+    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+    let scout = Scout::new(app, ask)?;
+    let query = parse(app, ask, kind, Some(query), None, Handling::Strict)?;
+    if query.filters.is_empty() {
+        return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
+    }
+    let found = Hunt::new(&scout, &query, Vec::new()).await?.first(most).await?;
+    Ok(found.into_iter().map(|found| (found.record, found.permit)).collect())
+}
+
+fn parse(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+    handling: Handling,
+) -> Result<Query, Failure> {
+    let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+    let now = ask.view(app).now;
+    let request = Request { kind, searches: &app.searches, base: &app.base, handling, now };
+    Query::parse(request, &pairs).map_err(|problems| Refusal::Malformed(problems).into())
+}
+
+/// A record the caller may see, with its place in the order asked for.
+pub(super) struct Found {
+    pub(super) record: Record,
+    pub(super) permit: Permit,
+    place: Opened<Vec<u8>>,
+}
+
+fn too_costly() -> Failure {
+    let text = format!(
+        "The search would have to open more than {OPENED_MAX} records. Narrow it: name a patient, ids, or a \
+         span of _lastUpdated."
+    );
+    Refusal::TooCostly(text).into()
+}
