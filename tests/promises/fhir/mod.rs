@@ -5,6 +5,7 @@ mod concurrency;
 mod conditions;
 mod examples;
 mod instances;
+mod links;
 mod patches;
 mod plans;
 mod searches;
