@@ -245,7 +245,7 @@ mod tests {
         ] {
             assert!(Decimal::parse(text).is_none(), "{text}");
         }
-        assert!(Decimal::parse(&long[..DECIMAL_CHARS_MAX]).is_some());
+        assert!(Decimal::parse(long.strip_suffix('1').unwrap()).is_some());
         assert!(Decimal::parse("1e400").is_some());
     }
 

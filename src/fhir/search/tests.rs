@@ -28,7 +28,8 @@ fn parse(kind: ResourceType, handling: Handling, text: &str) -> Result<Query, Ve
 
 fn good(kind: &str, text: &str) -> Query {
     parse(ResourceType::from_name(kind).unwrap(), Handling::Strict, text)
-        .unwrap_or_else(|p| panic!("{text}: {p:?}"))
+        .map_err(|problems| format!("{text}: {problems:?}"))
+        .unwrap()
 }
 
 fn id(text: &str) -> LogicalId {

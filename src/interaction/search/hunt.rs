@@ -85,7 +85,7 @@ impl<'a> Hunt<'a> {
             let candidates = query.candidates();
             let mut hunt = Self { scout, query, candidates, pointing, keys: None, following: Vec::new() };
             for filter in query.joins() {
-                if !hunt.from_far_end(filter).await? {
+                if !hunt.is_followed_from_afar(filter).await? {
                     hunt.following.push(filter);
                 }
             }
@@ -94,7 +94,7 @@ impl<'a> Hunt<'a> {
     }
 
     /// Follows a link from its far end if that comes down to fewer records; `false` if it was not.
-    async fn from_far_end(&mut self, filter: &Filter) -> Result<bool, Failure> {
+    async fn is_followed_from_afar(&mut self, filter: &Filter) -> Result<bool, Failure> {
         let near = self.narrowness();
         let base = &self.scout.app.base;
         match filter {

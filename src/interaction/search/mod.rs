@@ -88,13 +88,12 @@ pub(super) async fn look(
 ///
 /// # Errors
 /// [`Failure`] as every interaction.
-#[expect(dead_code, reason = "conditional interactions stand on it")]
 pub(super) async fn matching(
     app: &App,
     ask: &Ask,
     kind: ResourceType,
     query: &str,
-    most: usize,
+    most: u32,
 ) -> Result<Vec<(Record, Permit)>, Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
     let scout = Scout::new(app, ask)?;
@@ -102,7 +101,7 @@ pub(super) async fn matching(
     if query.filters.is_empty() {
         return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
     }
-    let found = Hunt::new(&scout, &query, Vec::new()).await?.first(most).await?;
+    let found = Hunt::new(&scout, &query, Vec::new()).await?.first(usize::try_from(most).unwrap_or(usize::MAX)).await?;
     Ok(found.into_iter().map(|found| (found.record, found.permit)).collect())
 }
 
