@@ -175,7 +175,7 @@ async fn no_search_tells_of_a_record_its_caller_may_not_see() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sorted_pages_hold_every_match_once_in_order() {
     let clinic = Clinic::open().await;
-    let names = ["zoe", "Ada", "ähm", "Bea", "bea", "Ada", "Łis", "kim", "Cid", "dot", "Eli"];
+    let names = ["zoellner", "Ada", "ähm", "Bea", "bea", "Ada", "Łis", "kim", "Cid", "dot", "Eli"];
     for (n, name) in names.iter().enumerate() {
         let mut one = patient(&format!("p{n:02}"), &[]);
         one["name"] = json!([{"family": name}]);
@@ -183,8 +183,8 @@ async fn sorted_pages_hold_every_match_once_in_order() {
         clinic.put(&one).await;
     }
     for (sort, expected) in [
-        ("family,_id", "Ada Ada ähm bea Bea Cid dot Eli kim Łis zoe"),
-        ("-family,_id", "zoe Łis kim Eli dot Cid bea Bea ähm Ada Ada"),
+        ("family,_id", "Ada Ada ähm bea Bea Cid dot Eli kim Łis zoellner"),
+        ("-family,_id", "zoellner Łis kim Eli dot Cid bea Bea ähm Ada Ada"),
     ] {
         for count in [1, 3, 11, 50] {
             let mut page =
@@ -199,7 +199,7 @@ async fn sorted_pages_hold_every_match_once_in_order() {
                 }
                 let Some(next) = next(&bundle) else { break };
                 // What it was sorted by is sealed in the link.
-                assert!(!next.to_lowercase().contains("ada"));
+                assert!(!next.to_lowercase().contains("zoell"));
                 page = next;
             }
             assert_eq!(order.join(" "), expected.to_lowercase(), "{sort} {count}");
