@@ -101,7 +101,10 @@ pub(super) async fn matching(
     if query.filters.is_empty() {
         return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
     }
-    let found = Hunt::new(&scout, &query, Vec::new()).await?.first(usize::try_from(most).unwrap_or(usize::MAX)).await?;
+    let found = Hunt::new(&scout, &query, Vec::new())
+        .await?
+        .first(usize::try_from(most).unwrap_or(usize::MAX))
+        .await?;
     Ok(found.into_iter().map(|found| (found.record, found.permit)).collect())
 }
 
