@@ -217,6 +217,18 @@ impl TestServer {
         found.entry
     }
 
+    /// Another server over the same database, with the same keys.
+    pub async fn another(&self) -> Running {
+        host::start(self.config.clone(), Clock::machine()).await.expect("another server starts")
+    }
+
+    /// A partner at the door of [`TestServer::another`].
+    #[must_use]
+    pub fn partner_of(&self, other: &Running, partner: Partner) -> Client {
+        let identity = self.partners.iter().find(|(one, _)| *one == partner).map(|(_, identity)| identity);
+        Client::new(other.partners().expect("the partners' door is open"), &self.authority, identity)
+    }
+
     /// Stops it, and hands back what it leaves behind.
     pub async fn stop(self) -> (Config, TestDatabase, Folder) {
         self.running.stop().await.expect("the server stops");

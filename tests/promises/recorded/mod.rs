@@ -6,3 +6,4 @@ mod export;
 mod flood;
 mod forged;
 mod receipts;
+mod together;

@@ -1,0 +1,90 @@
+//! Several servers on one database write one log: no gap, no fork, no lost entry.
+
+use std::collections::BTreeSet;
+
+use custodia::{
+    clock::Clock,
+    host::{self, Parts, Presence, Range},
+};
+use custodia_audit::bundle::{Trust, VerifiedBody, VerifiedEntry, verify};
+use custodia_support::{client::Client, people::Partner};
+use tokio::task::JoinSet;
+
+use crate::clinic::{Clinic, observation, without_id};
+
+/// Servers beside the first.
+const OTHERS: usize = 3;
+/// Clients of each server.
+const CLIENTS: usize = 64;
+/// Rounds of each client: a create, a read, an update of a record that others update too.
+const ROUNDS: usize = 2;
+/// Records that everybody updates.
+const SHARED: usize = 32;
+
+/// What one client was told: the receipts, and the versions it wrote of the shared records.
+async fn work(client: Client, number: usize) -> (Vec<u64>, Vec<(usize, String)>) {
+    let (mut receipts, mut versions) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let new = without_id(observation("x", "ann", &format!("{number}-{round}")));
+        let created = client.post("/fhir/Observation", &new).await.expect(201);
+        receipts.extend(created.receipt());
+        let read = client.get(&format!("/fhir/Observation/{}", created.id())).await.expect(200);
+        assert_eq!(read.json()["code"]["text"], format!("{number}-{round}"));
+        receipts.extend(read.receipt());
+        let shared = (number * 7 + round) % SHARED;
+        let id = format!("shared-{shared}");
+        let changed = observation(&id, "ann", &format!("{number}-{round}"));
+        let updated = client.put(&format!("/fhir/Observation/{id}"), &changed).await.expect(200);
+        receipts.extend(updated.receipt());
+        versions.push((shared, updated.json()["meta"]["versionId"].as_str().unwrap().to_owned()));
+    }
+    (receipts, versions)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn four_servers_under_load_write_one_log_without_a_gap() {
+    let clinic = Clinic::open().await;
+    for shared in 0..SHARED {
+        clinic.put(&observation(&format!("shared-{shared}"), "ann", "0")).await;
+    }
+    let mut others = Vec::new();
+    for _ in 0..OTHERS {
+        others.push(clinic.server.another().await);
+    }
+    let first = clinic.server.partner(Partner::Importer);
+    let rest = others.iter().map(|other| clinic.server.partner_of(other, Partner::Importer));
+    let doors: Vec<Client> = std::iter::once(first).chain(rest).collect();
+    let mut clients = JoinSet::new();
+    for number in 0..doors.len() * CLIENTS {
+        clients.spawn(work(doors[number % doors.len()].clone(), number));
+    }
+    let (mut receipts, mut versions) = (BTreeSet::new(), BTreeSet::new());
+    for (told, written) in clients.join_all().await {
+        assert_eq!(told.len(), ROUNDS * 3, "each answer has its receipt");
+        for receipt in told {
+            assert!(receipts.insert(receipt), "no two answers share entry {receipt}");
+        }
+        for version in written {
+            assert!(versions.insert(version.clone()), "no two updates made {version:?}");
+        }
+    }
+    assert_eq!(versions.len(), doors.len() * CLIENTS * ROUNDS);
+    for other in others {
+        other.stop().await.unwrap();
+    }
+    let key = clinic.server.app().ledger.vkey().clone();
+    let (config, _database, _folder) = clinic.server.stop().await;
+    let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await.unwrap();
+    let (file, count) = host::export(&parts, &Range::default(), Vec::new()).await.unwrap();
+    let mut entries: Vec<VerifiedEntry> = Vec::new();
+    let report = verify(file.as_slice(), &Trust::of_log(&key, None), |entry| entries.push(entry)).unwrap();
+    assert!(report.is_whole);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(entries.len() as u64, count);
+    let opened: BTreeSet<u64> = entries
+        .iter()
+        .filter(|entry| matches!(entry.body, VerifiedBody::Opened(_)))
+        .map(|entry| entry.index)
+        .collect();
+    assert!(receipts.is_subset(&opened), "every receipt names an access that the export opens");
+}
