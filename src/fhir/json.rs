@@ -59,6 +59,47 @@ pub fn to_bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
+/// Indents JSON by two spaces a level. Nothing but white space is touched: strings and digits stay as they are.
+#[must_use]
+pub fn pretty(json: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(json.len() + json.len() / 2);
+    let (mut depth, mut in_string, mut escaped, mut opened) = (0_usize, false, false, false);
+    let line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.resize(out.len() + 2 * depth, b' ');
+    };
+    for &byte in json {
+        if in_string {
+            out.push(byte);
+            (in_string, escaped) = (escaped || byte != b'"', !escaped && byte == b'\\');
+            continue;
+        }
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(byte, b'}' | b']');
+        if closes {
+            depth = depth.saturating_sub(1);
+        }
+        // What was opened and is closed at once stays on its line.
+        if opened != closes {
+            line(&mut out, depth);
+        }
+        opened = matches!(byte, b'{' | b'[');
+        if opened {
+            depth += 1;
+        }
+        in_string = byte == b'"';
+        out.push(byte);
+        match byte {
+            b',' => line(&mut out, depth),
+            b':' => out.push(b' '),
+            _ => {}
+        }
+    }
+    out
+}
+
 /// Whether a name the client chose may stand in a path we print: it looks like a name, not like content.
 pub(super) fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();

@@ -19,4 +19,5 @@ pub mod primitive;
 pub mod reference;
 pub mod relation;
 pub mod search;
+pub mod subset;
 pub mod validate;

@@ -46,6 +46,10 @@ pub enum Place {
     Delete(ResourceType, LogicalId),
     /// `GET /fhir/Type/id/_history`
     History(ResourceType, LogicalId),
+    /// `GET /fhir/Type/_history`
+    TypeHistory(ResourceType),
+    /// `GET /fhir/_history`
+    SystemHistory,
     /// `GET /fhir/Type/id/_history/version`
     Version(ResourceType, LogicalId, u32),
     /// `POST /auth/token`
@@ -99,6 +103,8 @@ impl Place {
             (["fhir"], Method::Post) => Self::Bundle,
             (["fhir", "metadata"], _) if get => Self::Metadata,
             (["fhir", ".well-known", "smart-configuration"], _) if get => Self::SmartConfiguration,
+            (["fhir", "_history"], _) if get => Self::SystemHistory,
+            (["fhir", of, "_history"], _) if get => kind(of).map_or(Self::Unknown, Self::TypeHistory),
             (["fhir", of], _) => kind(of).map_or(Self::Unknown, |kind| match method {
                 Method::Post => Self::Create(kind),
                 Method::Put => Self::UpdateWhere(kind),
@@ -168,6 +174,8 @@ impl Place {
             Self::Patch(..) | Self::PatchWhere(_) => "patch",
             Self::Delete(..) | Self::DeleteWhere(_) => "delete",
             Self::History(..) => "history-instance",
+            Self::TypeHistory(_) => "history-type",
+            Self::SystemHistory => "history-system",
             Self::Version(..) => "vread",
             Self::Token => "token",
             Self::Jwks => "jwks",
@@ -271,6 +279,15 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// Whether `_pretty=true` asks for indented JSON.
+    #[must_use]
+    pub fn wants_pretty(&self) -> bool {
+        let query = self.query.as_deref().unwrap_or_default();
+        query.split('&').any(|pair| pair == "_pretty=true")
+    }
+}
+
 impl Headers {
     fn read(request: &Request<'_>) -> Self {
         let headers = request.headers();
@@ -301,6 +318,8 @@ mod tests {
             (Method::Get, "/fhir/Patient/1/_history/2", "vread"),
             (Method::Get, "/fhir/Patient/1/_history", "history-instance"),
             (Method::Get, "/fhir/Patient", "search-type"),
+            (Method::Get, "/fhir/Patient/_history", "history-type"),
+            (Method::Get, "/fhir/_history", "history-system"),
             (Method::Post, "/fhir/Patient/_search", "search-type"),
             (Method::Post, "/fhir/Patient", "create"),
             (Method::Put, "/fhir/Patient/1", "update"),

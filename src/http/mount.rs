@@ -15,7 +15,7 @@ use rocket::{
 
 use super::{
     incoming::{Incoming, Place},
-    respond::{Stamp, down, is_stamped, respond},
+    respond::{BodyForm, Stamp, down, is_stamped, respond},
     serve,
 };
 use crate::app::App;
@@ -25,10 +25,14 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 30] = [
+pub const ROUTES: [(Method, &str); 34] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
+    (Method::Get, "/fhir/_history"),
+    (Method::Head, "/fhir/_history"),
+    (Method::Get, "/fhir/<kind>/_history"),
+    (Method::Head, "/fhir/<kind>/_history"),
     (Method::Get, "/fhir/<kind>"),
     (Method::Post, "/fhir/<kind>"),
     (Method::Put, "/fhir/<kind>"),
@@ -95,12 +99,12 @@ impl Handler for Door {
 }
 
 async fn answer<'r>(app: &Arc<App>, request: &'r Request<'_>, incoming: Incoming) -> Outcome<'r> {
-    let wants_body = request.method() != Method::Head;
+    let form = BodyForm { wanted: request.method() != Method::Head, pretty: incoming.wants_pretty() };
     // The dispatcher gave this request a task of its own, and Rocket turns a panic in here into its catcher's 500,
     // which is recorded. Boxed, so that what Rocket moves about is small.
     let audited = Box::pin(serve::serve(Arc::clone(app), incoming)).await;
     match audited {
-        Ok(audited) => Outcome::Success(respond(request, audited, wants_body)),
+        Ok(audited) => Outcome::Success(respond(request, audited, form)),
         Err(_) => {
             Stamp::put(request);
             Outcome::Success(down())
@@ -122,7 +126,7 @@ impl rocket::catcher::Handler for Exit {
             incoming.place = Place::Nowhere(status.code);
         }
         match serve::serve(Arc::clone(&self.0), incoming).await {
-            Ok(audited) => Ok(respond(request, audited, true)),
+            Ok(audited) => Ok(respond(request, audited, BodyForm::PLAIN)),
             Err(_) => {
                 Stamp::put(request);
                 Ok(down())

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncSeek, AsyncWriteExt as _, DuplexStream, ReadBuf,
 
 use crate::{
     answer::{Answer, Stream},
+    fhir::json::pretty,
     ledger::Audited,
 };
 
@@ -42,18 +43,35 @@ pub(super) fn down<'r>() -> Response<'r> {
     Response::build().status(Status::ServiceUnavailable).header(Header::new("retry-after", "1")).finalize()
 }
 
+/// How the body of an answer is written.
+#[derive(Clone, Copy)]
+pub struct BodyForm {
+    /// Whether there is to be one.
+    pub wanted: bool,
+    /// Whether JSON is to be indented (`_pretty=true`).
+    pub pretty: bool,
+}
+
+impl BodyForm {
+    /// The body as it is.
+    pub const PLAIN: Self = Self { wanted: true, pretty: false };
+}
+
 /// Writes an audited answer. A HEAD has the headers of its GET and no body.
 ///
 /// It takes nothing else:
 ///
 /// ```compile_fail,E0308
-/// use custodia::{answer::Answer, http::respond::respond};
+/// use custodia::{answer::Answer, http::respond::{BodyForm, respond}};
 /// fn leak<'r>(request: &rocket::Request<'_>, answer: Answer) -> rocket::Response<'r> {
-///     respond(request, answer, true)
+///     respond(request, answer, BodyForm::PLAIN)
 /// }
 /// ```
-pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, wants_body: bool) -> Response<'r> {
-    let (answer, receipt) = audited.into_parts();
+pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, form: BodyForm) -> Response<'r> {
+    let (mut answer, receipt) = audited.into_parts();
+    if form.pretty && answer.content_type.is_some_and(|media| media.contains("json")) {
+        answer.body = pretty(&answer.body);
+    }
     let mut response = Response::new();
     response.set_status(Status::new(answer.status));
     response.set_header(Header::new("custodia-receipt", receipt.to_string()));
@@ -74,11 +92,11 @@ pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, wants_body: 
         response.set_header(Header::new(name, value));
     }
     if let Some(stream) = answer.stream
-        && wants_body
+        && form.wanted
     {
         let bytes = usize::try_from(stream.bytes).unwrap_or(usize::MAX);
         response.set_sized_body(bytes, Piped::of(stream));
-    } else if wants_body && !answer.body.is_empty() {
+    } else if form.wanted && !answer.body.is_empty() {
         response.set_sized_body(answer.body.len(), Cursor::new(answer.body));
     }
     Stamp::put(request);

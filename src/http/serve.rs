@@ -10,11 +10,11 @@ use super::{
 use crate::{
     answer::Answer,
     app::App,
-    fhir::search::Handling,
+    fhir::{search::Handling, subset::Subset},
     identity::Caller,
     interaction::{
         Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, exports, finish,
-        history, metadata, patch, read, recognise, search, token, update,
+        history, metadata, patch, read, recognise, search, subset, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -89,10 +89,17 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
                 conditions: negotiate::conditions(&incoming.headers, &incoming.place)?,
                 returning: Return::of_prefer(incoming.headers.prefer.as_deref()),
                 handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
+                subset: asked_subset(&incoming)?,
             };
             known(app, &ask, incoming).await
         }
     }
+}
+
+/// How much of each resource is asked for, by the query and the form of a search.
+fn asked_subset(incoming: &Incoming) -> Result<Subset, Refusal> {
+    let form = matches!(incoming.place, Place::SearchForm(_)).then_some(incoming.body.as_slice());
+    subset(incoming.query.as_deref(), form)
 }
 
 async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audited<Answer>, Failure> {
@@ -140,6 +147,10 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::History(kind, id) => {
             Box::pin(history::run(app, ask, kind, &id, query.unwrap_or_default())).await
         }
+        Place::TypeHistory(kind) => {
+            Box::pin(history::of_type(app, ask, kind, query.unwrap_or_default())).await
+        }
+        Place::SystemHistory => Box::pin(history::of_system(app, ask, query.unwrap_or_default())).await,
         Place::Version(kind, id, version) => Box::pin(read::version(app, ask, kind, &id, version)).await,
         Place::Checkpoint => audit::checkpoint(app, ask).await,
         Place::Entry(index) => audit::entry(app, ask, index).await,

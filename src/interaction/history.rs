@@ -1,30 +1,56 @@
-//! history of an instance (FHIR R4 http.html#history), newest first, paged by version.
+//! history of an instance, a type and the whole tenant (FHIR R4 http.html#history), newest first.
+//!
+//! Each version is opened and permitted on its own before it counts for the page; what the caller may not see is left
+//! out like what never was, and the next link starts after the last version that was released.
 
-use super::{Ask, Failure, forbidden, malformed, open::open_permitted};
+use chrono::{DateTime, Utc};
+
+use super::{Ask, Failure, bookmark, forbidden, malformed, open::open_permitted};
 use crate::{
     answer::Answer,
     app::App,
     fhir::{
         bundle::{self, Method},
+        definitions::Definitions,
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
-        search::form,
+        search::{date::DateRange, form},
+        subset::Subset,
     },
     gate::Act,
     ledger::{Audited, Released},
     refusal::{Refusal, Why},
     seal::{Opened, Plain, RecordBinding},
+    store::{
+        Row,
+        history::{Moment, Span},
+        search::far_future,
+    },
 };
 
 /// Versions on a page unless `_count` says otherwise.
 pub const COUNT_DEFAULT: u32 = 20;
 /// The most versions on a page.
 pub const COUNT_MAX: u32 = 1_000;
+/// The most versions that are opened for one page.
+pub const OPENED_MAX: usize = 10_000;
+/// Versions asked for at a time, at the most.
+const CHUNK_MAX: i64 = 500;
 
-struct Page {
+/// Whose history.
+enum Of<'a> {
+    Instance(ResourceType, &'a LogicalId),
+    Type(ResourceType),
+    System,
+}
+
+/// What was asked for.
+struct Query {
     count: u32,
-    /// Newest version on the page.
-    from: i32,
+    span: Span,
+    cursor: Option<String>,
+    /// `_since` and `_at` as given, for the links and the bookmark.
+    given: Vec<(&'static str, String)>,
 }
 
 /// One page of a record's history.
@@ -39,87 +65,296 @@ pub async fn run(
     query: &str,
 ) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::History, kind).map_err(forbidden)?;
-    let page = parse(query)?;
-    let view = ask.view(app);
-    let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
-    let rows = app.store.versions(&view, kind, key, 1..=page.from, i64::from(page.count) + 1).await?;
-    let next = rows.get(usize::try_from(page.count).unwrap_or(usize::MAX)).map(|row| row.at.version);
-    let mut released = Vec::new();
-    let mut versions = Vec::new();
-    let mut unseen = (Why::Absent, None);
-    for row in rows.into_iter().take(usize::try_from(page.count).unwrap_or(usize::MAX)) {
-        let at = row.at;
-        match open_permitted(app, &ask.caller, &view, Act::History, row).await {
-            Ok((record, permit)) => {
-                released.push(Released { permit, version: record.version() });
-                versions.push(record.opened.map_with(&at, |plain, at| (plain, *at)));
-            }
-            // A version the caller may not see (it was about another patient then) is left out like an absent one.
-            Err(Failure::Refused(Refusal::NotFound(why), denied)) => unseen = (why, denied),
-            Err(other) => return Err(other),
+    let query = Query::parse(query)?;
+    page(app, ask, &Of::Instance(kind, id), &query, &[kind]).await
+}
+
+/// One page of the history of a type.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn of_type(
+    app: &App,
+    ask: &Ask,
+    kind: ResourceType,
+    query: &str,
+) -> Result<Audited<Answer>, Failure> {
+    app.gate.approach(&ask.caller, Act::History, kind).map_err(forbidden)?;
+    let query = Query::parse(query)?;
+    page(app, ask, &Of::Type(kind), &query, &[kind]).await
+}
+
+/// One page of the history of every type the caller may see anything of.
+///
+/// # Errors
+/// [`Failure`] as every interaction; 403 when there is no such type.
+pub async fn of_system(app: &App, ask: &Ask, query: &str) -> Result<Audited<Answer>, Failure> {
+    let mut refused = None;
+    let mut kinds = Vec::new();
+    for kind in ResourceType::all() {
+        match app.gate.approach(&ask.caller, Act::History, kind) {
+            Ok(()) => kinds.push(kind),
+            Err(denied) => refused = Some(denied),
         }
     }
-    if released.is_empty() {
-        let (why, denied) = unseen;
-        return Err(Failure::Refused(Refusal::NotFound(why), denied));
+    if let (true, Some(denied)) = (kinds.is_empty(), refused) {
+        return Err(forbidden(denied));
     }
-    let links = Links::of(app, kind, id, &page, next);
-    let answer = Opened::gather(versions).map_with(&links, render);
+    let query = Query::parse(query)?;
+    page(app, ask, &Of::System, &query, &kinds).await
+}
+
+async fn page(
+    app: &App,
+    ask: &Ask,
+    of: &Of<'_>,
+    query: &Query,
+    kinds: &[ResourceType],
+) -> Result<Audited<Answer>, Failure> {
+    let view = ask.view(app);
+    let keys = app.keyring.tenant(view.tenant)?;
+    let question = query.question(of);
+    let after = match &query.cursor {
+        None => None,
+        Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
+    };
+    let scan = scan(app, ask, of, query, kinds, after).await?;
+    if scan.released.is_empty()
+        && let Of::Instance(kind, id) = of
+    {
+        return none(app, ask, query, *kind, id, scan.unseen).await;
+    }
+    let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
+    let links = Links::of(app, ask, of, query, next.as_deref());
+    let answer = Opened::gather(scan.versions).map_with(&links, render);
+    Ok(app.ledger.disclose(&ask.access, scan.released, answer).await?)
+}
+
+/// What a page holds.
+struct Scan {
+    released: Vec<Released>,
+    versions: Vec<Opened<(Plain, RecordBinding)>>,
+    /// Where the next page starts, if there is anything the caller may see on it.
+    next: Option<Moment>,
+    /// Why the last version that is not shown is not.
+    unseen: Unseen,
+}
+
+type Unseen = (Why, Option<crate::gate::Denied>);
+
+async fn scan(
+    app: &App,
+    ask: &Ask,
+    of: &Of<'_>,
+    query: &Query,
+    kinds: &[ResourceType],
+    mut position: Option<Moment>,
+) -> Result<Scan, Failure> {
+    let view = ask.view(app);
+    let count = usize::try_from(query.count).unwrap_or(usize::MAX);
+    let limit = i64::from(query.count).saturating_add(1).clamp(32, CHUNK_MAX);
+    let mut scan =
+        Scan { released: Vec::new(), versions: Vec::new(), next: None, unseen: (Why::Absent, None) };
+    let (mut opened, mut last) = (0_usize, None);
+    loop {
+        let rows = fetch(app, ask, of, query, kinds, position, limit).await?;
+        let ends = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+        for row in rows {
+            opened += 1;
+            if opened > OPENED_MAX {
+                return Err(too_costly());
+            }
+            let at = row.at;
+            let place = (at.updated, at.kind, at.key, at.version);
+            position = Some(place);
+            match open_permitted(app, &ask.caller, &view, Act::History, row).await {
+                Ok(_) if scan.released.len() >= count => {
+                    scan.next = last;
+                    return Ok(scan);
+                }
+                Ok((record, permit)) => {
+                    scan.released.push(Released { permit, version: record.version() });
+                    scan.versions.push(record.opened.map_with(&at, |plain, at| (plain, *at)));
+                    last = Some(place);
+                }
+                // A version the caller may not see (it was about another patient then) is left out like an absent one.
+                Err(Failure::Refused(Refusal::NotFound(why), denied)) => scan.unseen = (why, denied),
+                Err(other) => return Err(other),
+            }
+        }
+        if ends {
+            return Ok(scan);
+        }
+    }
+}
+
+async fn fetch(
+    app: &App,
+    ask: &Ask,
+    of: &Of<'_>,
+    query: &Query,
+    kinds: &[ResourceType],
+    position: Option<Moment>,
+    limit: i64,
+) -> Result<Vec<Row>, Failure> {
+    let view = ask.view(app);
+    let Of::Instance(kind, id) = of else {
+        return Ok(app.store.history(&view, kinds, query.span, position, limit).await?);
+    };
+    let key = app.keyring.tenant(view.tenant)?.opaque(*kind, id.as_str());
+    let up_to = position.map_or(i32::MAX, |(_, _, _, version)| version.saturating_sub(1));
+    Ok(app.store.history_of(&view, (*kind, key), query.span, up_to, limit).await?)
+}
+
+/// The answer when no version of a record is shown: an empty page, if the record is there for the caller and
+/// nothing of it falls into the span asked for.
+async fn none(
+    app: &App,
+    ask: &Ask,
+    query: &Query,
+    kind: ResourceType,
+    id: &LogicalId,
+    (why, denied): Unseen,
+) -> Result<Audited<Answer>, Failure> {
+    let absent = Failure::Refused(Refusal::NotFound(why), denied);
+    if query.given.is_empty() && query.cursor.is_none() {
+        return Err(absent);
+    }
+    let view = ask.view(app);
+    let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
+    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
+    let Some(row) = row else { return Err(absent) };
+    let (record, permit) = open_permitted(app, &ask.caller, &view, Act::History, row).await?;
+    let released = vec![Released { permit, version: record.version() }];
+    let links = Links::of(app, ask, &Of::Instance(kind, id), query, None);
+    let answer = Opened::gather(Vec::new()).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
 
-fn parse(query: &str) -> Result<Page, Failure> {
-    let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
-    let mut page = Page { count: COUNT_DEFAULT, from: i32::MAX };
-    for (name, value) in &pairs {
-        match name.as_str() {
-            "_count" => {
-                let count: u32 = value
-                    .parse()
-                    .map_err(|_| malformed(IssueCode::Value, "_count: expected a whole number."))?;
-                page.count = count.clamp(1, COUNT_MAX);
-            }
-            "_cursor" => {
-                let from: i32 = value.parse().ok().filter(|from| *from > 0).ok_or_else(|| {
-                    malformed(IssueCode::Value, "_cursor: expected what a next link holds.")
-                })?;
-                page.from = from;
-            }
-            "_format" | "_pretty" => {}
-            _ => {
-                let text = "History knows _count here; other parameters are not supported.".to_owned();
-                return Err(Refusal::NotSupported(text).into());
+fn too_costly() -> Failure {
+    let text = format!(
+        "The history would have to open more than {OPENED_MAX} versions for one page. Narrow it by type, or by \
+         _since or _at."
+    );
+    Refusal::TooCostly(text).into()
+}
+
+impl Query {
+    fn parse(query: &str) -> Result<Self, Failure> {
+        let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+        let everything =
+            Span { from: DateTime::UNIX_EPOCH, until: far_future(), alive_after: DateTime::UNIX_EPOCH };
+        let mut found = Self { count: COUNT_DEFAULT, span: everything, cursor: None, given: Vec::new() };
+        for (name, value) in &pairs {
+            match name.as_str() {
+                "_count" => {
+                    let wrong = || malformed(IssueCode::Value, "_count: expected a whole number.");
+                    let count: u32 = value.parse().map_err(|_| wrong())?;
+                    found.count = count.clamp(1, COUNT_MAX);
+                }
+                "_cursor" => found.cursor = Some(value.clone()),
+                "_since" => {
+                    let since = span(value, "_since: expected an instant, a dateTime or a date.")?;
+                    found.span.from = found.span.from.max(since.from);
+                    found.given.push(("_since", value.clone()));
+                }
+                "_at" => {
+                    let at = span(value, "_at: expected an instant, a dateTime or a date.")?;
+                    found.span.until = found.span.until.min(at.until);
+                    found.span.alive_after = found.span.alive_after.max(at.from);
+                    found.given.push(("_at", value.clone()));
+                }
+                "_format" | "_pretty" | "_summary" | "_elements" => {}
+                _ => {
+                    let text = "History knows _count, _since, _at, _summary and _elements; other parameters are \
+                                not supported.";
+                    return Err(Refusal::NotSupported(text.to_owned()).into());
+                }
             }
         }
+        Ok(found)
     }
-    Ok(page)
+
+    /// What a bookmark is bound to.
+    fn question(&self, of: &Of<'_>) -> String {
+        let mut question = of.path();
+        for (name, value) in &self.given {
+            form::append(&mut question, name, value);
+        }
+        question
+    }
 }
 
-struct Links {
-    resource: String,
-    place: String,
+fn span(value: &str, wrong: &'static str) -> Result<DateRange, Failure> {
+    DateRange::parse(value).ok_or_else(|| malformed(IssueCode::Value, wrong))
+}
+
+impl Of<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Instance(kind, id) => format!("{}/{}/_history", kind.name(), id.as_str()),
+            Self::Type(kind) => format!("{}/_history", kind.name()),
+            Self::System => "_history".to_owned(),
+        }
+    }
+}
+
+struct Links<'a> {
+    base: &'a str,
     this: String,
     next: Option<String>,
+    definitions: &'a Definitions,
+    subset: &'a Subset,
 }
 
-impl Links {
-    fn of(app: &App, kind: ResourceType, id: &LogicalId, page: &Page, next: Option<i32>) -> Self {
-        let place = format!("{}/{}", kind.name(), id.as_str());
-        let resource = format!("{}/{place}", app.base.as_str());
-        let count = page.count;
-        let this = if page.from == i32::MAX {
-            format!("{resource}/_history?_count={count}")
-        } else {
-            format!("{resource}/_history?_count={count}&_cursor={}", page.from)
+impl<'a> Links<'a> {
+    fn of(app: &'a App, ask: &'a Ask, of: &Of<'_>, query: &Query, next: Option<&str>) -> Self {
+        let base = app.base.as_str();
+        let url = |cursor: Option<&str>| {
+            let mut url = format!("{base}/{}", of.path());
+            form::append(&mut url, "_count", &query.count.to_string());
+            for (name, value) in &query.given {
+                form::append(&mut url, name, value);
+            }
+            if let Some((name, value)) = ask.subset.parameter() {
+                form::append(&mut url, name, &value);
+            }
+            if let Some(cursor) = cursor {
+                form::append(&mut url, "_cursor", cursor);
+            }
+            url
         };
-        let next = next.map(|from| format!("{resource}/_history?_count={count}&_cursor={from}"));
-        Self { resource, place, this, next }
+        Self {
+            base,
+            this: url(query.cursor.as_deref()),
+            next: next.map(|next| url(Some(next))),
+            definitions: &app.definitions,
+            subset: &ask.subset,
+        }
     }
 }
 
-fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links) -> Answer {
+/// A version as its entry shows it.
+struct Shown {
+    full_url: String,
+    url: String,
+    at: RecordBinding,
+    updated: DateTime<Utc>,
+    json: Vec<u8>,
+}
+
+fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links<'_>) -> Answer {
     let page = bundle::Page { self_link: &links.this, next_link: links.next.as_deref(), total: None };
-    let entries = versions.iter().map(|(plain, at)| {
+    let shown: Vec<Shown> = versions
+        .into_iter()
+        .map(|(plain, at)| {
+            let url = format!("{}/{}", at.kind.name(), plain.id);
+            let full_url = format!("{}/{url}", links.base);
+            let json = if at.deleted { Vec::new() } else { links.subset.of(links.definitions, plain.json) };
+            Shown { full_url, url, at, updated: at.updated, json }
+        })
+        .collect();
+    let entries = shown.iter().map(|Shown { full_url, url, at, updated, json }| {
         // How a version came about is not kept beside it: the first is shown as created under its id.
         let (method, status) = match (at.deleted, at.version) {
             (true, _) => (Method::Delete, "204"),
@@ -127,13 +362,13 @@ fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links) -> Answer {
             (false, _) => (Method::Put, "200"),
         };
         bundle::Version {
-            full_url: &links.resource,
+            full_url,
             method,
-            url: &links.place,
+            url,
             status,
             version: u32::try_from(at.version).unwrap_or(0),
-            last_updated: at.updated,
-            resource: (!at.deleted).then_some(plain.json.as_slice()),
+            last_updated: *updated,
+            resource: (!at.deleted).then_some(json.as_slice()),
         }
     });
     Answer::fhir(200, bundle::history(page, entries))

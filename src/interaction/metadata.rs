@@ -16,18 +16,20 @@ use crate::{
 };
 
 /// The interactions of every type, in the order of the statement.
-pub const INTERACTIONS: [TypeInteraction; 8] = [
+pub const INTERACTIONS: [TypeInteraction; 9] = [
     TypeInteraction::Read,
     TypeInteraction::Vread,
     TypeInteraction::Update,
     TypeInteraction::Patch,
     TypeInteraction::Delete,
     TypeInteraction::HistoryInstance,
+    TypeInteraction::HistoryType,
     TypeInteraction::Create,
     TypeInteraction::SearchType,
 ];
 /// The interactions of the whole server.
-pub const SYSTEM: [SystemInteraction; 2] = [SystemInteraction::Transaction, SystemInteraction::Batch];
+pub const SYSTEM: [SystemInteraction; 3] =
+    [SystemInteraction::Transaction, SystemInteraction::Batch, SystemInteraction::HistorySystem];
 
 /// `GET /fhir/metadata` (FHIR R4 http.html#capabilities).
 ///

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod audit_events;
+mod bookmark;
 pub mod bundle;
 pub mod condition;
 pub mod create;
@@ -32,6 +33,7 @@ use crate::{
         bundle::NoneMatch,
         outcome::{IssueCode, OperationOutcome, Problem},
         search::Handling,
+        subset::Subset,
     },
     gate::Denied,
     identity::Caller,
@@ -57,6 +59,8 @@ pub struct Ask {
     pub returning: Return,
     /// What to do with search parameters R4 does not know.
     pub handling: Handling,
+    /// How much of each resource is to come back from a read, search or history.
+    pub subset: Subset,
 }
 
 /// Conditional headers (FHIR R4 http.html#cread, #concurrency).
@@ -222,6 +226,20 @@ impl Head {
         answer.last_modified = Some(self.updated);
         answer.location.clone_from(&self.location);
     }
+}
+
+/// How much is wanted, by the parameters of a query and of a search form.
+///
+/// # Errors
+/// A 400 when it cannot be read.
+pub fn subset(query: Option<&str>, form: Option<&[u8]>) -> Result<Subset, Refusal> {
+    let mentions = |text: &[u8]| text.windows(8).any(|piece| piece == b"_summary" || piece == b"_element");
+    // Most requests have neither, and what else is wrong with them is said elsewhere.
+    if ![query.unwrap_or_default().as_bytes(), form.unwrap_or_default()].into_iter().any(mentions) {
+        return Ok(Subset::Whole);
+    }
+    let pairs = crate::fhir::search::form::decode_both(query, form);
+    pairs.and_then(|pairs| Subset::parse(&pairs)).map_err(|problem| Refusal::Malformed(vec![problem]))
 }
 
 /// A body that is one resource, or what is wrong with it.

@@ -6,7 +6,9 @@ use crate::{
     app::App,
     fhir::{
         bundle::NoneMatch,
+        definitions::Definitions,
         kinds::{LogicalId, ResourceType},
+        subset::Subset,
     },
     gate::Act,
     ledger::{Audited, Released},
@@ -75,7 +77,7 @@ pub(super) async fn look(
             answer
         })
     } else {
-        record.opened.map_with(&head, render)
+        record.opened.map_with(&(head, &app.definitions, &ask.subset), render)
     };
     Ok(Look { released, answer })
 }
@@ -96,8 +98,8 @@ async fn fetch(
     Ok(app.store.versions(&view, kind, key, version..=version, 1).await?.pop())
 }
 
-fn render(plain: Plain, head: &Head) -> Answer {
-    let mut answer = Answer::fhir(200, plain.json);
+fn render(plain: Plain, (head, definitions, subset): &(Head, &Definitions, &Subset)) -> Answer {
+    let mut answer = Answer::fhir(200, subset.of(definitions, plain.json));
     head.put(&mut answer);
     answer
 }

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod connect;
 pub mod criterion;
 pub mod fetch;
+pub mod history;
 pub mod lane;
 pub mod migrate;
 pub mod row;

@@ -139,3 +139,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pretty_changes_white_space_alone() {
+    for (plain, lines) in [
+        (r#"{}"#, "{}"),
+        (r#"{"a":[]}"#, "{\n  \"a\": []\n}"),
+        (
+            r#"{"a":[1.50,{"b":"c"}],"d":{}}"#,
+            "{\n  \"a\": [\n    1.50,\n    {\n      \"b\": \"c\"\n    }\n  ],\n  \"d\": {}\n}",
+        ),
+        (r#"{"a":"{,:\\\" }"}"#, "{\n  \"a\": \"{,:\\\\\\\" }\"\n}"),
+    ] {
+        let pretty = pretty(plain.as_bytes());
+        assert_eq!(std::str::from_utf8(&pretty).unwrap(), lines);
+        assert_eq!(super::pretty(&pretty), pretty, "twice is once");
+    }
+}

@@ -113,9 +113,10 @@ impl Query {
         match (code, value) {
             ("_include", _) => return self.include(searches, Direction::Forward, modifier, value),
             ("_revinclude", _) => return self.include(searches, Direction::Back, modifier, value),
-            ("_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary" | "_sort", _)
-                if !modifier.is_empty() =>
-            {
+            (
+                "_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary" | "_elements" | "_sort",
+                _,
+            ) if !modifier.is_empty() => {
                 return Err(modifier_unsupported(code));
             }
             ("_count", digits) => {
@@ -137,7 +138,8 @@ impl Query {
             ("_total", "estimate") => self.total = Some(Total::Estimate),
             ("_total", "accurate") => self.total = Some(Total::Accurate),
             ("_total", _) => return wrong("expected none, estimate or accurate"),
-            ("_summary", "false") => {}
+            // Which part of each resource is given is not the search's to know (`fhir::subset`).
+            ("_summary", "true" | "text" | "data" | "false") | ("_elements", _) => {}
             ("_summary", "count") => *count_only = true,
             ("_pretty", "true") => self.pretty = true,
             ("_pretty", "false") => self.pretty = false,

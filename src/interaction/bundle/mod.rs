@@ -21,6 +21,7 @@ use crate::{
         bundle::{self, Bundle, Entry, Method, Target},
         kinds::ResourceType,
         outcome::{IssueCode, Problem},
+        subset::Subset,
         validate::validate,
     },
     gate::Act,
@@ -82,31 +83,14 @@ async fn batch(
 /// One request of a batch, as if it had come by itself.
 async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, Failure> {
     let mut ask = ask.clone();
+    // What was asked of the Bundle is not asked of its entries.
+    ask.subset = Subset::Whole;
     ask.conditions = conditions(&entry);
     ask.access.query = Some(crate::ledger::Access::cut(&describe(&entry)));
     let resource = entry.resource;
     let need = || malformed(IssueCode::Required, "This entry needs a resource.");
     match (entry.method, entry.target) {
-        (Method::Get | Method::Head, Target::Instance(kind, id)) => {
-            ask.access.interaction = "read";
-            read::run(app, &ask, kind, &id).await
-        }
-        (Method::Get | Method::Head, Target::Version(kind, id, version)) => {
-            ask.access.interaction = "vread";
-            read::version(app, &ask, kind, &id, version).await
-        }
-        (Method::Get | Method::Head, Target::InstanceHistory(kind, id, query)) => {
-            ask.access.interaction = "history-instance";
-            history::run(app, &ask, kind, &id, &query).await
-        }
-        (Method::Get | Method::Head, Target::Type(kind)) => {
-            ask.access.interaction = "search-type";
-            search::run(app, &ask, kind, None, None).await
-        }
-        (Method::Get | Method::Head, Target::Search(kind, query)) => {
-            ask.access.interaction = "search-type";
-            search::run(app, &ask, kind, Some(&query), None).await
-        }
+        (Method::Get | Method::Head, target) => get(app, &mut ask, target).await,
         (Method::Post, Target::Type(kind)) => {
             ask.access.interaction = "create";
             app.gate.approach(&ask.caller, Act::Create, kind).map_err(forbidden)?;
@@ -129,6 +113,45 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
         }
         (method @ (Method::Put | Method::Patch | Method::Delete), Target::Search(kind, query)) => {
             conditional(app, &mut ask, method, kind, &query, resource).await
+        }
+        _ => Err(not_supported()),
+    }
+}
+
+/// What a batch reads.
+async fn get(app: &App, ask: &mut Ask, target: Target) -> Result<Audited<Answer>, Failure> {
+    match target {
+        Target::Instance(kind, id) => {
+            ask.access.interaction = "read";
+            read::run(app, ask, kind, &id).await
+        }
+        Target::Version(kind, id, version) => {
+            ask.access.interaction = "vread";
+            read::version(app, ask, kind, &id, version).await
+        }
+        Target::InstanceHistory(kind, id, query) => {
+            ask.access.interaction = "history-instance";
+            ask.subset = super::subset(Some(&query), None)?;
+            history::run(app, ask, kind, &id, &query).await
+        }
+        Target::TypeHistory(kind, query) => {
+            ask.access.interaction = "history-type";
+            ask.subset = super::subset(Some(&query), None)?;
+            history::of_type(app, ask, kind, &query).await
+        }
+        Target::SystemHistory(query) => {
+            ask.access.interaction = "history-system";
+            ask.subset = super::subset(Some(&query), None)?;
+            history::of_system(app, ask, &query).await
+        }
+        Target::Type(kind) => {
+            ask.access.interaction = "search-type";
+            search::run(app, ask, kind, None, None).await
+        }
+        Target::Search(kind, query) => {
+            ask.access.interaction = "search-type";
+            ask.subset = super::subset(Some(&query), None)?;
+            search::run(app, ask, kind, Some(&query), None).await
         }
         _ => Err(not_supported()),
     }
@@ -180,6 +203,7 @@ fn describe(entry: &Entry) -> String {
             format!("{}/{}", kind.name(), id.as_str())
         }
         Target::Search(kind, query) => format!("{}?{query}", kind.name()),
+        Target::SystemHistory(_) => "_history".to_owned(),
         _ => String::new(),
     };
     let condition = entry.if_none_exist.as_ref().map(|query| format!("?{query}")).unwrap_or_default();

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::super::{
     ATTEMPTS_MAX, Ask, Failure, condition, create, delete,
     desk::{Desk, Draft, Ready},
-    forbidden, malformed, patch, read, search, update,
+    forbidden, malformed, patch, read, search, subset, update,
 };
 use super::{
     conditions, not_supported,
@@ -20,6 +20,7 @@ use crate::{
         bundle::{self, Condition, Entry, Method, Settled, Step, Target},
         kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
+        subset::Subset,
     },
     gate::Act,
     ledger::{Audited, Rejected, Released, Written},
@@ -215,6 +216,7 @@ async fn run_step(
 ) -> Result<Reply, Failure> {
     let mut ask = ask.clone();
     ask.conditions = conditions(&step.entry);
+    ask.subset = Subset::Whole;
     let criterion = grounds.criteria.get(&step.entry.index).copied();
     let matched = grounds.versions.get(&step.entry.index).copied();
     if let Some((version, _)) = matched {
@@ -322,7 +324,10 @@ async fn look(app: &App, ask: &Ask, entry: &Entry, work: &mut Work, fresh: &Fres
             (vec![look.released], look.answer)
         }
         Target::Type(kind) => search::look(app, ask, *kind, None, None).await?,
-        Target::Search(kind, query) => search::look(app, ask, *kind, Some(query), None).await?,
+        Target::Search(kind, query) => {
+            let ask = Ask { subset: subset(Some(query), None)?, ..ask.clone() };
+            search::look(app, &ask, *kind, Some(query), None).await?
+        }
         _ => return Err(not_supported()),
     };
     work.released.extend(released);

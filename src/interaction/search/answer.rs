@@ -4,14 +4,18 @@ use super::{Answer, Failure, Found, Permit, Record, Released, cursor, follow::Sc
 use crate::{
     fhir::{
         bundle::{self, Mode},
+        definitions::Definitions,
         kinds::ResourceType,
         outcome::{OperationOutcome, Problem},
         search::Query,
+        subset::Subset,
     },
     seal::{Opened, Plain},
 };
 
-struct Rendering {
+struct Rendering<'a> {
+    definitions: &'a Definitions,
+    subset: &'a Subset,
     this: String,
     next: Option<String>,
     total: Option<u64>,
@@ -36,6 +40,8 @@ pub(super) fn make(
         }
     };
     let mut rendering = Rendering {
+        definitions: &scout.app.definitions,
+        subset: &scout.ask.subset,
         this: query.self_link(),
         next,
         total: matches.total,
@@ -59,7 +65,10 @@ fn outcome(ignored: &[Problem]) -> Option<Vec<u8>> {
     (!ignored.is_empty()).then(|| OperationOutcome(ignored.to_vec()).to_bytes())
 }
 
-fn render(records: Vec<Plain>, rendering: &Rendering) -> Answer {
+fn render(mut records: Vec<Plain>, rendering: &Rendering<'_>) -> Answer {
+    for plain in &mut records {
+        plain.json = rendering.subset.of(rendering.definitions, std::mem::take(&mut plain.json));
+    }
     let urls: Vec<String> = records
         .iter()
         .zip(&rendering.entries)

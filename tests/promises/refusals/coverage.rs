@@ -98,6 +98,22 @@ fn rows() -> Vec<Row> {
         row("HEAD", "/fhir/<kind>/<id>", "/fhir/Observation/pulse"),
         row("GET", "/fhir/<kind>/<id>/_history", "/fhir/Observation/pulse/_history"),
         row("HEAD", "/fhir/<kind>/<id>/_history", "/fhir/Observation/pulse/_history"),
+        Row {
+            denied: Some((Person::Auditor, "/fhir/_history", 403)),
+            ..row("GET", "/fhir/_history", "/fhir/_history")
+        },
+        Row {
+            denied: Some((Person::Auditor, "/fhir/_history", 403)),
+            ..row("HEAD", "/fhir/_history", "/fhir/_history")
+        },
+        Row {
+            denied: desk("/fhir/Observation/_history", 403),
+            ..row("GET", "/fhir/<kind>/_history", "/fhir/Observation/_history")
+        },
+        Row {
+            denied: desk("/fhir/Observation/_history", 403),
+            ..row("HEAD", "/fhir/<kind>/_history", "/fhir/Observation/_history")
+        },
         row("GET", "/fhir/<kind>/<id>/_history/<version>", "/fhir/Observation/pulse/_history/1"),
         row("HEAD", "/fhir/<kind>/<id>/_history/<version>", "/fhir/Observation/pulse/_history/1"),
         Row {

@@ -1,0 +1,1 @@
+DROP INDEX record_version_by_update;
