@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 38] = [
+pub const KEYS: [Key; 39] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -65,6 +65,7 @@ pub const KEYS: [Key; 38] = [
     text("ledger.origin"),
     number("ledger.shard"),
     number("ledger.heartbeat_s"),
+    number("ledger.retention_years"),
     text("policies.folder"),
     text("watch.folder"),
     text("watch.level"),

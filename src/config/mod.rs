@@ -226,11 +226,15 @@ pub struct LedgerConfig {
     /// How often the server says in the log that it is alive.
     #[validate(range(min = 1, max = 3_600))]
     pub heartbeat_s: u32,
+    /// For how long entries can be opened; then the audit key of their month is destroyed. Six years at the least (45 CFR
+    /// 164.316(b)(2)(i)).
+    #[validate(range(min = 6, max = 100))]
+    pub retention_years: u16,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { origin: None, shard: 0, heartbeat_s: 60 }
+        Self { origin: None, shard: 0, heartbeat_s: 60, retention_years: 6 }
     }
 }
 

@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod parts;
 mod register;
+mod retention;
 mod tasks;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -130,7 +131,7 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
         drop(stopped.await);
     }));
     let events = tokio::spawn(events::record(Arc::clone(&app), told));
-    let tasks = tasks::Tasks::start(&app, &readiness, config.ledger.heartbeat_s);
+    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger);
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), origin = app.ledger.origin());
     Ok(Running { app, portal, partners, reloader, shutdown, edge, events, tasks, cluster })
 }

@@ -32,6 +32,12 @@ pub enum RegisterError {
     /// The name is taken.
     #[error("the name is taken")]
     Taken,
+    /// A legal hold is in force already.
+    #[error("a legal hold on this tenant is in force already")]
+    Held,
+    /// No legal hold is in force.
+    #[error("no legal hold on this tenant is in force")]
+    NotHeld,
     /// There is no such tenant.
     #[error("there is no such tenant: add it with `custodia tenant add`")]
     NoTenant,
@@ -70,6 +76,14 @@ impl<'a> From<&'a Parts> for Registry<'a> {
 }
 
 impl Registry<'_> {
+    pub(super) const fn clock(&self) -> &Clock {
+        self.clock
+    }
+
+    pub(super) const fn store(&self) -> &Store {
+        self.store
+    }
+
     /// The tenant of this name.
     ///
     /// # Errors
@@ -144,7 +158,7 @@ impl Registry<'_> {
         }
     }
 
-    async fn ended<T>(
+    pub(super) async fn ended<T>(
         &self,
         kind: Kind,
         interaction: &'static str,
@@ -154,13 +168,14 @@ impl Registry<'_> {
         let (status, code) = match outcome {
             Ok(_) => (201, "ok"),
             Err(RegisterError::Taken) => (409, "taken"),
+            Err(RegisterError::Held | RegisterError::NotHeld) => (409, "unchanged"),
             Err(_) => (500, "failed"),
         };
         self.note(kind, interaction, what, status, code).await
     }
 
     /// By whom is not known here: whoever may run commands on this machine.
-    async fn note(
+    pub(super) async fn note(
         &self,
         kind: Kind,
         interaction: &'static str,

@@ -9,8 +9,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::parts::admit;
-use crate::{app::App, watch::Readiness};
+use super::{parts::admit, register::Registry};
+use crate::{app::App, config::LedgerConfig, watch::Readiness};
 
 /// How often the database is asked whether it answers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -22,16 +22,20 @@ const TENANTS: Duration = Duration::from_secs(30);
 /// How often exports that nobody fetched are looked for.
 const EXPORTS: Duration = Duration::from_secs(60);
 
+/// How often audit keys whose time is over are looked for.
+const RETENTION: Duration = Duration::from_secs(6 * 3_600);
+
 /// The tasks; they end with it.
 pub(super) struct Tasks(JoinSet<()>);
 
 impl Tasks {
-    pub(super) fn start(app: &Arc<App>, readiness: &Arc<Readiness>, heartbeat_s: u32) -> Self {
+    pub(super) fn start(app: &Arc<App>, readiness: &Arc<Readiness>, config: &LedgerConfig) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(heartbeats(Arc::clone(app), Duration::from_secs(u64::from(heartbeat_s))));
+        tasks.spawn(heartbeats(Arc::clone(app), Duration::from_secs(u64::from(config.heartbeat_s))));
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(exports(Arc::clone(app)));
+        tasks.spawn(retention(Arc::clone(app), config.retention_years));
         Self(tasks)
     }
 
@@ -86,6 +90,18 @@ async fn exports(app: Arc<App>) {
     loop {
         tick.tick().await;
         app.exports.sweep();
+    }
+}
+
+async fn retention(app: Arc<App>, years: u16) {
+    let mut tick = every(RETENTION);
+    loop {
+        tick.tick().await;
+        match Registry::from(&*app).retain(years).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(event = "audit_keys_destroyed", count),
+            Err(error) => tracing::error!(event = "retention_failed", error = error.to_string()),
+        }
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// How long an opened audit key is used before it is read anew.
 const KEPT_MINUTES: i64 = 5;
 
+/// Months for which an audit key is kept whatever is configured; the database refuses to destroy it sooner.
+pub const RETENTION_MONTHS_MIN: i32 = 72;
+
 /// Why an audit key cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuditKeyError {
@@ -21,8 +24,10 @@ pub(super) enum AuditKeyError {
     Store(#[from] StoreError),
     #[error("the audit key does not open")]
     Key(#[from] KeyError),
-    #[error("the audit key was destroyed")]
+    #[error("the audit key was destroyed when its time was over")]
     Destroyed,
+    #[error("the audit key is gone before its time")]
+    Gone,
 }
 
 pub(super) struct AuditKeys {
@@ -33,7 +38,8 @@ pub(super) struct AuditKeys {
 }
 
 /// The month an entry's body is sealed in: `year * 12 + month - 1`.
-pub(super) fn month_of(at: DateTime<Utc>) -> i32 {
+#[must_use]
+pub fn month_of(at: DateTime<Utc>) -> i32 {
     at.year() * 12 + at.month0().cast_signed()
 }
 
@@ -68,7 +74,11 @@ impl AuditKeys {
         if let Some(key) = self.held(tenant, month) {
             return Ok(key);
         }
-        let wrapped = self.store.audit_key(tenant, month).await?.ok_or(AuditKeyError::Destroyed)?;
+        let Some(wrapped) = self.store.audit_key(tenant, month).await? else {
+            // Only time destroys keys by right. One that is missing sooner was taken away.
+            let is_spent = month < month_of(self.clock.now()) - RETENTION_MONTHS_MIN;
+            return Err(if is_spent { AuditKeyError::Destroyed } else { AuditKeyError::Gone });
+        };
         let key = Arc::new(self.keyring.tenant(tenant)?.audit_key(month, &wrapped)?);
         let now = self.clock.now();
         self.kept.retain(|_, (_, since)| now - *since < Duration::minutes(KEPT_MINUTES));

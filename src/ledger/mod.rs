@@ -26,6 +26,7 @@ pub use access::Access;
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
+pub use keys::{RETENTION_MONTHS_MIN, month_of};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     head::{self, signed},
-    keys::AuditKeys,
+    keys::{AuditKeyError, AuditKeys},
 };
 use crate::{
     clock::Clock,
@@ -276,9 +276,12 @@ impl LedgerReader {
         leaf: &[u8],
         body: &Sealed,
     ) -> Result<Option<Opening>, ReadError> {
-        let Ok(key) = self.keys.lock().await.opening(tenant, month).await else {
-            // Destroyed after its retention: the leaf still stands in the tree.
-            return Ok(None);
+        let key = match self.keys.lock().await.opening(tenant, month).await {
+            Ok(key) => key,
+            // The leaf still stands in the tree.
+            Err(AuditKeyError::Destroyed) => return Ok(None),
+            Err(AuditKeyError::Store(error)) => return Err(error.into()),
+            Err(AuditKeyError::Gone | AuditKeyError::Key(_)) => return Err(ReadError::Broken),
         };
         let Ok(Leaf::Access(commitment)) = Leaf::from_bytes(leaf) else { return Err(ReadError::Broken) };
         let plain = key.open_body(tenant, &commitment, body).map_err(|_| ReadError::Broken)?;

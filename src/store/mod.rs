@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod history;
 pub mod lane;
 pub mod migrate;
+pub mod retention;
 pub mod row;
 pub mod search;
 pub mod statement;

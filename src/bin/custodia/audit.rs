@@ -71,6 +71,29 @@ pub(crate) enum Audit {
     Vkey,
     /// Print the current checkpoint
     Checkpoint,
+    /// Destroy the audit keys whose time is over now; servers do it by themselves
+    Retain,
+    /// Legal holds: while one is in force no audit key of its tenant is destroyed
+    Hold {
+        #[command(subcommand)]
+        hold: Hold,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Hold {
+    /// Place a hold
+    Place {
+        /// Name of the tenant
+        tenant: String,
+    },
+    /// Lift a hold; what it kept goes with the next pass
+    Lift {
+        /// Name of the tenant
+        tenant: String,
+    },
+    /// List the holds in force
+    List,
 }
 
 pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
@@ -83,6 +106,15 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
             let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
             let (note, _) = with_parts(config, read).await?;
             write!(io::stdout().lock(), "{note}")?;
+        }
+        Audit::Retain => {
+            let years = config.ledger.retention_years;
+            let count =
+                with_parts(config, async |parts| Ok(Registry::from(parts).retain(years).await?)).await?;
+            writeln!(io::stdout().lock(), "{count} audit keys destroyed")?;
+        }
+        Audit::Hold { hold } => {
+            with_parts(config, async |parts| holds(&Registry::from(parts), hold).await).await?
         }
         Audit::Check { folder, vkey } => {
             let files = check_folder(folder, &Vkey::parse(vkey)?)?;
@@ -114,6 +146,19 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
             })
             .await?;
             writeln!(io::stdout().lock(), "{} entries in {}", written.0, written.1.display())?;
+        }
+    }
+    Ok(())
+}
+
+async fn holds(registry: &Registry<'_>, hold: &Hold) -> Result<(), Failure> {
+    match hold {
+        Hold::Place { tenant } => registry.place_hold(tenant).await?,
+        Hold::Lift { tenant } => registry.lift_hold(tenant).await?,
+        Hold::List => {
+            for hold in registry.holds().await? {
+                writeln!(io::stdout().lock(), "{} since {}", hold.tenant, hold.placed.to_rfc3339())?;
+            }
         }
     }
     Ok(())

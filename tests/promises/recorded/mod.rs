@@ -6,4 +6,5 @@ mod export;
 mod flood;
 mod forged;
 mod receipts;
+mod retention;
 mod together;
