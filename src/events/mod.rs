@@ -15,6 +15,7 @@ mod entities;
 mod id;
 mod manner;
 pub mod query;
+pub mod report;
 
 #[cfg(test)]
 mod balp;

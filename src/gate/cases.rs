@@ -78,7 +78,7 @@ pub struct Case {
     pub contract: Contract,
     /// Name of the act.
     pub act: String,
-    /// Resource type; not for `audit`.
+    /// Resource type; not for acts on the log.
     #[serde(default)]
     pub kind: String,
     /// `record`, or `type` for whether any record of the type could be.
@@ -182,8 +182,8 @@ impl Case {
             in_scope: true,
         };
         let record_tenant = TenantId(self.record_tenant);
-        if act == Act::Audit {
-            return Ok(gate.decide_audit(&subject, record_tenant));
+        if act.is_of_log() {
+            return Ok(gate.decide_log(&subject, act, record_tenant));
         }
         let kind =
             ResourceType::from_name(&self.kind).ok_or_else(|| self.unknown(&self.kind, "resource type"))?;

@@ -151,8 +151,16 @@ impl Gate {
     /// # Errors
     /// [`Denied`] with what forbade.
     pub fn permit_audit(&self, caller: &Arc<Caller>) -> Result<Permit, Denied> {
-        let decision = self.decide_audit(&Subject::before_log(caller), caller.tenant());
-        self.permit_if(decision, caller, Act::Audit, None)
+        self.permit_log(caller, Act::Audit)
+    }
+
+    /// Whether `caller` may do an act on the audit log of its tenant.
+    ///
+    /// # Errors
+    /// [`Denied`] with what forbade.
+    pub fn permit_log(&self, caller: &Arc<Caller>, act: Act) -> Result<Permit, Denied> {
+        let decision = self.decide_log(&Subject::before_log(caller), act, caller.tenant());
+        self.permit_if(decision, caller, act, None)
     }
 
     fn permit_if(
@@ -220,7 +228,13 @@ impl Gate {
     /// The decision about the audit log of a tenant, as plain data.
     #[must_use]
     pub fn decide_audit(&self, subject: &Subject<'_>, tenant: TenantId) -> Decision {
-        self.answer(&Question { subject: *subject, act: Act::Audit, object: Object::Log(tenant) })
+        self.decide_log(subject, Act::Audit, tenant)
+    }
+
+    /// The decision about an act on the audit log of a tenant, as plain data.
+    #[must_use]
+    pub fn decide_log(&self, subject: &Subject<'_>, act: Act, tenant: TenantId) -> Decision {
+        self.answer(&Question { subject: *subject, act, object: Object::Log(tenant) })
     }
 
     /// The decision, kept or new.
@@ -244,7 +258,7 @@ impl Gate {
     /// The decision of these policies.
     pub(super) fn evaluate_by(&self, policies: &PolicySet, asked: &Question<'_>) -> Decision {
         // The log is audited and a record is not; Cedar would have to be told the schema to know.
-        if (asked.act == Act::Audit) != matches!(asked.object, Object::Log(_)) {
+        if asked.act.is_of_log() != matches!(asked.object, Object::Log(_)) {
             return Decision::none();
         }
         let Ok(posed) = self.terms.pose(asked, None) else { return Decision::none() };

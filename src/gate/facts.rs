@@ -22,14 +22,27 @@ pub enum Act {
     Update,
     /// Delete.
     Delete,
-    /// Read the audit log: checkpoint, proofs, tiles, exports.
+    /// Read the audit log: checkpoint, proofs, tiles, events, exports.
     Audit,
+    /// Make a patient's report of who saw her records.
+    Disclosures,
+    /// Put employees' names into it.
+    Names,
 }
 
 impl Act {
     /// Every act, in the order of the matrix.
-    pub const ALL: [Self; 7] =
-        [Self::Read, Self::Search, Self::History, Self::Create, Self::Update, Self::Delete, Self::Audit];
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Search,
+        Self::History,
+        Self::Create,
+        Self::Update,
+        Self::Delete,
+        Self::Audit,
+        Self::Disclosures,
+        Self::Names,
+    ];
 
     /// The Cedar action's id.
     #[must_use]
@@ -42,6 +55,8 @@ impl Act {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Audit => "audit",
+            Self::Disclosures => "disclosures",
+            Self::Names => "names",
         }
     }
 
@@ -54,12 +69,12 @@ impl Act {
     /// Whether it is done on the log, and not on a record.
     #[must_use]
     pub const fn is_of_log(self) -> bool {
-        matches!(self, Self::Audit)
+        matches!(self, Self::Audit | Self::Disclosures | Self::Names)
     }
 
     /// The letter a SMART scope needs for it (SMART App Launch 2.2, scopes-and-launch-context).
     ///
-    /// `None` for the audit log: no FHIR scope opens it, and none is asked for.
+    /// `None` for acts on the audit log: no FHIR scope opens it, and none is asked for.
     #[must_use]
     pub const fn letter(self) -> Option<Letter> {
         match self {
@@ -68,7 +83,7 @@ impl Act {
             Self::Create => Some(Letter::Create),
             Self::Update => Some(Letter::Update),
             Self::Delete => Some(Letter::Delete),
-            Self::Audit => None,
+            Self::Audit | Self::Disclosures | Self::Names => None,
         }
     }
 

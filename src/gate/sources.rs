@@ -30,6 +30,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("roles/nurse.cedar", include_str!("../../policies/roles/nurse.cedar")),
     ("roles/partner.cedar", include_str!("../../policies/roles/partner.cedar")),
     ("roles/physician.cedar", include_str!("../../policies/roles/physician.cedar")),
+    ("roles/privacy-officer.cedar", include_str!("../../policies/roles/privacy-officer.cedar")),
     ("roles/service.cedar", include_str!("../../policies/roles/service.cedar")),
     (SCHEMA, include_str!("../../policies/schema.cedarschema")),
 ];

@@ -174,10 +174,10 @@ impl Terms {
         let types: Vec<String> = ResourceType::all().map(|kind| kind.name().to_owned()).collect();
         let labels = ["system|code".to_owned()];
         let tenant = TenantId(1);
-        let probe = |kind, purpose, labels: &[String], act, of: ResourceType, relations| {
+        let probe = |kind, purpose, labels: &[String], act: Act, of: ResourceType, relations| {
             let subject =
                 Subject { kind, tenant, roles: &[], reads: &types, writes: &types, purpose, in_scope: true };
-            let object = if act == Act::Audit {
+            let object = if act.is_of_log() {
                 Object::Log(tenant)
             } else {
                 Object::Record(Seen { tenant, kind: of, about_patient: true, relations, labels })

@@ -13,6 +13,7 @@ mod events;
 mod export;
 mod parts;
 mod register;
+mod report;
 mod retention;
 mod tasks;
 
@@ -26,6 +27,7 @@ pub use error::{StartError, explained};
 pub use export::{export, export_folder};
 pub use parts::{Parts, create_keystore, migrate, vkey};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
+pub use report::{ReportError, disclosures};
 
 use crate::{
     app::App,

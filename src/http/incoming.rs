@@ -64,6 +64,8 @@ pub enum Place {
     Proof(u64),
     /// `GET /audit/tile/...`, from `tile` on
     Tile(String),
+    /// `GET /audit/disclosures/patient`
+    Disclosures(LogicalId),
     /// `POST /audit/exports`
     ExportStart,
     /// `GET /audit/exports/id`
@@ -142,6 +144,9 @@ impl Place {
                 index.parse().map_or(Self::Unknown, Self::Proof)
             }
             (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
+            (["audit", "disclosures", id], _) if get => {
+                LogicalId::parse(id).map_or(Self::Unknown, Self::Disclosures)
+            }
             (["audit", "exports", rest @ ..], _) => Self::export(method, rest),
             _ => Self::Unknown,
         }
@@ -183,6 +188,7 @@ impl Place {
             Self::Entry(_) => "audit-entry",
             Self::Proof(_) => "audit-proof",
             Self::Tile(_) => "audit-tile",
+            Self::Disclosures(_) => "audit-disclosures",
             Self::ExportStart => "audit-export",
             Self::ExportStatus(_) => "audit-export-status",
             Self::ExportFile(..) => "audit-export-file",

@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 34] = [
+pub const ROUTES: [(Method, &str); 35] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -51,6 +51,7 @@ pub const ROUTES: [(Method, &str); 34] = [
     (Method::Get, "/audit/entries/<index>"),
     (Method::Get, "/audit/entries/<index>/proof"),
     (Method::Get, "/audit/tile/<path..>"),
+    (Method::Get, "/audit/disclosures/<patient>"),
     (Method::Post, "/audit/exports"),
     (Method::Get, "/audit/exports/<id>"),
     (Method::Delete, "/audit/exports/<id>"),

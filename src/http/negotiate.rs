@@ -27,6 +27,7 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
             | Place::Entry(_)
             | Place::Proof(_)
             | Place::Tile(_)
+            | Place::Disclosures(_)
             | Place::ExportStart
             | Place::ExportStatus(_)
             | Place::ExportFile(..)

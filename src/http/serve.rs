@@ -13,8 +13,8 @@ use crate::{
     fhir::{search::Handling, subset::Subset},
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, exports, finish,
-        history, metadata, patch, read, recognise, search, subset, token, update,
+        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, disclosures, exports,
+        finish, history, metadata, patch, read, recognise, search, subset, token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -156,6 +156,7 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::Entry(index) => audit::entry(app, ask, index).await,
         Place::Proof(index) => audit::proof(app, ask, index).await,
         Place::Tile(path) => audit::tile(app, ask, &path).await,
+        Place::Disclosures(id) => Box::pin(disclosures::run(app, ask, &id, query)).await,
         Place::ExportStart => Box::pin(exports::kick_off(app, ask, body)).await,
         Place::ExportStatus(id) => exports::status(app, ask, id).await,
         Place::ExportFile(id, name) => exports::file(app, ask, id, &name).await,

@@ -11,6 +11,7 @@ pub mod condition;
 pub mod create;
 pub mod delete;
 mod desk;
+pub mod disclosures;
 pub mod exports;
 pub mod history;
 pub mod metadata;

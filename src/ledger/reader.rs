@@ -220,15 +220,31 @@ impl LedgerReader {
     /// # Errors
     /// [`ReadError::Beyond`] when there is no such entry yet.
     pub async fn proof(&self, index: u64) -> Result<ProofFile, ReadError> {
+        self.proofs(&[index]).await?.pop().ok_or(ReadError::Broken)
+    }
+
+    /// The proofs that these entries are in the log, all under one checkpoint; tiles they share are read once.
+    ///
+    /// # Errors
+    /// [`ReadError::Beyond`] when there is no such entry yet.
+    pub async fn proofs(&self, indexes: &[u64]) -> Result<Vec<ProofFile>, ReadError> {
         let (note, checkpoint) = self.checkpoint().await?;
-        let wanted = tiles_for_inclusion(index, checkpoint.size).map_err(|_| ReadError::Beyond)?;
+        let mut wanted = Vec::new();
+        for index in indexes {
+            wanted.extend(tiles_for_inclusion(*index, checkpoint.size).map_err(|_| ReadError::Beyond)?);
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
         let mut connection = self.store.connection().await?;
         let mut tiles = Tiles::new();
         for id in wanted {
             tiles.insert(self.tile_at(&mut connection, id, checkpoint.size).await?);
         }
-        let hashes = inclusion_proof(index, checkpoint.size, &tiles).map_err(|_| ReadError::Broken)?;
-        Ok(ProofFile { extra: None, index, hashes, checkpoint: note })
+        let proof = |index: &u64| {
+            let hashes = inclusion_proof(*index, checkpoint.size, &tiles).map_err(|_| ReadError::Broken)?;
+            Ok(ProofFile { extra: None, index: *index, hashes, checkpoint: note.clone() })
+        };
+        indexes.iter().map(proof).collect()
     }
 
     /// The log entry at `index`: what its proof covers.

@@ -41,14 +41,23 @@ pub enum Person {
     FrontDesk,
     /// Auditor.
     Auditor,
+    /// Privacy officer.
+    PrivacyOfficer,
     /// Physician of the other tenant, whose Practitioner record is spelled as the physician's.
     Foreigner,
 }
 
 impl Person {
     /// Everybody.
-    pub const ALL: [Self; 6] =
-        [Self::Physician, Self::Stranger, Self::Nurse, Self::FrontDesk, Self::Auditor, Self::Foreigner];
+    pub const ALL: [Self; 7] = [
+        Self::Physician,
+        Self::Stranger,
+        Self::Nurse,
+        Self::FrontDesk,
+        Self::Auditor,
+        Self::PrivacyOfficer,
+        Self::Foreigner,
+    ];
 
     /// Login name.
     #[must_use]
@@ -59,6 +68,7 @@ impl Person {
             Self::Nurse => "ray",
             Self::FrontDesk => "desk",
             Self::Auditor => "watch",
+            Self::PrivacyOfficer => "discreet",
             Self::Foreigner => "far",
         }
     }
@@ -69,6 +79,7 @@ impl Person {
             Self::Nurse => "nurse",
             Self::FrontDesk => "front-desk",
             Self::Auditor => "auditor",
+            Self::PrivacyOfficer => "privacy-officer",
         }
     }
 
@@ -79,14 +90,21 @@ impl Person {
             Self::Physician | Self::Foreigner => Some("Practitioner/grey"),
             Self::Stranger => Some("Practitioner/cold"),
             Self::Nurse => Some("Practitioner/ray"),
-            Self::FrontDesk | Self::Auditor => None,
+            Self::FrontDesk | Self::Auditor | Self::PrivacyOfficer => None,
         }
     }
 
     pub(crate) fn account(self, tenants: &Tenants) -> Account {
         let tenant = if self == Self::Foreigner { &tenants.other } else { &tenants.clinic };
-        let purpose = if self == Self::Auditor { Purpose::Audit } else { Purpose::Treat };
+        let purpose = match self {
+            Self::Auditor => Purpose::Audit,
+            Self::PrivacyOfficer => Purpose::PatientRequest,
+            _ => Purpose::Treat,
+        };
         let mut profile = profile(tenant, self.login(), purpose, "user/*.cruds");
+        if self == Self::PrivacyOfficer {
+            profile.purposes.push(Purpose::Operations);
+        }
         profile.roles = vec![self.role().to_owned()];
         profile.practitioner = self.practitioner().map(str::to_owned);
         register(profile, Credentials::User { password: HASH.clone() })

@@ -10,9 +10,11 @@ use std::{
 use clap::Subcommand;
 use custodia::{
     config::Config,
+    events::report::Names,
     export::check_folder,
-    fhir::search::date::DateRange,
+    fhir::{kinds::LogicalId, search::date::DateRange},
     host::{self, Filter, Parts, Range, Registry},
+    interaction::disclosures::Wanted,
 };
 use custodia_audit::Vkey;
 
@@ -58,6 +60,27 @@ pub(crate) enum Audit {
         /// Why, as it stands in the file
         #[arg(long, default_value = "audit")]
         reason: String,
+    },
+    /// Write a patient's report of who saw her records, as JSON, CSV, a page to print, and proofs
+    Disclosures {
+        /// Name of the tenant
+        #[arg(long, value_name = "NAME")]
+        tenant: String,
+        /// The patient's id, such as 123 or Patient/123
+        #[arg(long, value_name = "PATIENT")]
+        patient: String,
+        /// The folder to make
+        #[arg(long, value_name = "FOLDER")]
+        folder: PathBuf,
+        /// From this date on; six years ago if left out
+        #[arg(long, value_name = "DATE", value_parser = micros)]
+        since: Option<i64>,
+        /// Before this date; today if left out
+        #[arg(long, value_name = "DATE", value_parser = micros)]
+        until: Option<i64>,
+        /// Name employees; without it they are told by role and organisation
+        #[arg(long)]
+        names: bool,
     },
     /// Check the MANIFEST of an exported folder and its files with the log's key; needs no server
     Check {
@@ -115,6 +138,20 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
         }
         Audit::Hold { hold } => {
             with_parts(config, async |parts| holds(&Registry::from(parts), hold).await).await?
+        }
+        Audit::Disclosures { tenant, patient, folder, since, until, names } => {
+            let id = patient.strip_prefix("Patient/").unwrap_or(patient);
+            let id = LogicalId::parse(id).ok_or("--patient: expected an id or Patient/id")?;
+            let count = with_parts(config, async |parts| {
+                let number = Registry::from(parts).tenant(tenant).await?;
+                let mut wanted = Wanted::of(&parts.clock, id);
+                wanted.from_micros = since.unwrap_or(wanted.from_micros);
+                wanted.until_micros = until.unwrap_or(wanted.until_micros);
+                wanted.names = if *names { Names::Shown } else { Names::Withheld };
+                Ok(host::disclosures(parts, (number, tenant), wanted, folder).await?)
+            })
+            .await?;
+            writeln!(io::stdout().lock(), "{count} lines in {}", folder.display())?;
         }
         Audit::Check { folder, vkey } => {
             let files = check_folder(folder, &Vkey::parse(vkey)?)?;

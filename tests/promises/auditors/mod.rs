@@ -1,4 +1,5 @@
 //! What auditors and patients read out of the log.
 
+mod disclosures;
 mod events;
 mod exports;

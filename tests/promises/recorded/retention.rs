@@ -97,5 +97,8 @@ async fn no_key_goes_before_its_time() {
     let (config, _database, _folder) = server.stop().await;
     let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await.unwrap();
     let read = parts.ledger.reader().entries(0, 8).await;
-    assert!(matches!(read.err(), Some(ReadError::Broken)), "a key that is gone too soon is not taken for spent");
+    assert!(
+        matches!(read.err(), Some(ReadError::Broken)),
+        "a key that is gone too soon is not taken for spent"
+    );
 }

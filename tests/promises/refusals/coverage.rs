@@ -154,6 +154,7 @@ fn rows() -> Vec<Row> {
             allowed: (Person::Auditor, 202),
             ..row("POST", "/audit/exports", "/audit/exports")
         },
+        log("/audit/disclosures/<patient>", "/audit/disclosures/ann"),
         // There is none of that id: an auditor is told so, anybody else is not let near. Those that are there have
         // tests of their own (`auditors::exports`).
         missing("GET", "/audit/exports/<id>", EXPORT),
