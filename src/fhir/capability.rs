@@ -45,6 +45,17 @@ pub struct Smart<'a> {
     pub authorize: Option<&'a str>,
 }
 
+/// An operation (FHIR R4 operations.html) that R4 itself defines.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// Its name, without `$`.
+    pub name: &'static str,
+    /// The id of its OperationDefinition.
+    pub definition: &'static str,
+    /// The one type it is for; `None` is every type.
+    pub of: Option<ResourceType>,
+}
+
 /// What is mounted.
 #[derive(Clone, Copy, Debug)]
 pub struct Mounted<'a> {
@@ -62,6 +73,8 @@ pub struct Mounted<'a> {
     pub interactions: &'a [TypeInteraction],
     /// The interactions of the whole server.
     pub system: &'a [SystemInteraction],
+    /// The operations.
+    pub operations: &'a [Operation],
     /// Where tokens come from, if there is such a place.
     pub smart: Option<Smart<'a>>,
 }
@@ -147,6 +160,16 @@ fn resource(kind: ResourceType, mounted: &Mounted<'_>) -> Value {
     set("conditionalUpdate", json!(has(TypeInteraction::Update)));
     set("conditionalDelete", json!(if has(TypeInteraction::Delete) { "single" } else { "not-supported" }));
     set("referencePolicy", json!(["literal", "local"]));
+    let operations = mounted.operations.iter().filter(|one| one.of.is_none_or(|of| of == kind));
+    let operations: Vec<Value> = operations
+        .map(|one| {
+            let definition = format!("http://hl7.org/fhir/OperationDefinition/{}", one.definition);
+            json!({ "name": one.name, "definition": definition })
+        })
+        .collect();
+    if !operations.is_empty() {
+        set("operation", Value::Array(operations));
+    }
     if has(TypeInteraction::SearchType) {
         search(kind, mounted, &mut set);
     }
@@ -226,6 +249,11 @@ mod tests {
                 TypeInteraction::SearchType,
             ],
             system: &[SystemInteraction::Transaction],
+            operations: &[Operation {
+                name: "everything",
+                definition: "Patient-everything",
+                of: Some(ResourceType::PATIENT),
+            }],
             smart,
         }
     }

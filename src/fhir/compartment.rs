@@ -50,6 +50,12 @@ pub fn can_be_about_a_patient(kind: ResourceType) -> bool {
     kind == ResourceType::PATIENT || row(kind).is_some()
 }
 
+/// Whether resources of this type can be in a patient's compartment, exactly by the R4 CompartmentDefinition.
+#[must_use]
+pub fn can_be_in_compartment(kind: ResourceType) -> bool {
+    kind == ResourceType::PATIENT || row(kind).is_some_and(|row| !row.compartment.is_empty())
+}
+
 /// Calls `visit` with every value at a path of element names; arrays are walked through.
 pub(super) fn at_path<'a>(value: &'a Value, path: &[&str], visit: &mut dyn FnMut(&'a Value)) {
     match (value, path.split_first()) {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::fhir::{
     kinds::{LogicalId, ResourceType},
+    patch::MetaChange,
     reference::parse_version,
 };
 
@@ -52,6 +53,16 @@ pub enum Place {
     SystemHistory,
     /// `GET /fhir/Type/id/_history/version`
     Version(ResourceType, LogicalId, u32),
+    /// `GET /fhir/Patient/id/Type`
+    Compartment(LogicalId, ResourceType),
+    /// `POST /fhir/Type/$validate`, and `POST /fhir/Type/id/$validate`
+    Validate(ResourceType, Option<LogicalId>),
+    /// `GET /fhir/Type/id/$meta`
+    Meta(ResourceType, LogicalId),
+    /// `POST /fhir/Type/id/$meta-add`, and `$meta-delete`
+    ChangeMeta(ResourceType, LogicalId, MetaChange),
+    /// `GET /fhir/Patient/id/$everything`, and of an Encounter
+    Everything(ResourceType, LogicalId),
     /// `POST /auth/token`
     Token,
     /// `GET /auth/jwks`
@@ -116,6 +127,9 @@ impl Place {
                 _ => Self::Unknown,
             }),
             (["fhir", of, "_search"], Method::Post) => kind(of).map_or(Self::Unknown, Self::SearchForm),
+            (["fhir", of, "$validate"], Method::Post) => {
+                kind(of).map_or(Self::Unknown, |kind| Self::Validate(kind, None))
+            }
             (["fhir", of, id], _) => match (kind(of), LogicalId::parse(id)) {
                 (Some(kind), Some(id)) => match method {
                     Method::Put => Self::Update(kind, id),
@@ -128,6 +142,10 @@ impl Place {
             },
             (["fhir", of, id, "_history"], _) => match (kind(of), LogicalId::parse(id)) {
                 (Some(kind), Some(id)) if get => Self::History(kind, id),
+                _ => Self::Unknown,
+            },
+            (["fhir", of, id, last], _) => match (kind(of), LogicalId::parse(id)) {
+                (Some(kind), Some(id)) => Self::below(method, kind, id, last),
                 _ => Self::Unknown,
             },
             (["fhir", of, id, "_history", version], _) => {
@@ -165,6 +183,21 @@ impl Place {
         }
     }
 
+    /// What stands below an instance: an operation, or a type in a patient's compartment.
+    fn below(method: Method, kind: ResourceType, id: LogicalId, last: &str) -> Self {
+        let get = matches!(method, Method::Get | Method::Head);
+        let has_everything = [ResourceType::PATIENT, ResourceType::ENCOUNTER].contains(&kind);
+        match (last, ResourceType::from_name(last), method) {
+            ("$validate", _, Method::Post) => Self::Validate(kind, Some(id)),
+            ("$meta-add", _, Method::Post) => Self::ChangeMeta(kind, id, MetaChange::Add),
+            ("$meta-delete", _, Method::Post) => Self::ChangeMeta(kind, id, MetaChange::Delete),
+            ("$meta", _, _) if get => Self::Meta(kind, id),
+            ("$everything", _, _) if get && has_everything => Self::Everything(kind, id),
+            (_, Some(of), _) if get && kind == ResourceType::PATIENT => Self::Compartment(id, of),
+            _ => Self::Unknown,
+        }
+    }
+
     /// What the log and the metrics call it: FHIR's word where FHIR has one.
     #[must_use]
     pub const fn interaction(&self) -> &'static str {
@@ -182,6 +215,12 @@ impl Place {
             Self::TypeHistory(_) => "history-type",
             Self::SystemHistory => "history-system",
             Self::Version(..) => "vread",
+            Self::Compartment(..) => "search-compartment",
+            Self::Validate(..) => "validate",
+            Self::Meta(..) => "meta",
+            Self::ChangeMeta(_, _, MetaChange::Add) => "meta-add",
+            Self::ChangeMeta(_, _, MetaChange::Delete) => "meta-delete",
+            Self::Everything(..) => "everything",
             Self::Token => "token",
             Self::Jwks => "jwks",
             Self::Checkpoint => "audit-checkpoint",
@@ -201,7 +240,12 @@ impl Place {
     #[must_use]
     pub const fn body(&self) -> Option<&'static str> {
         match self {
-            Self::Bundle | Self::Create(_) | Self::Update(..) | Self::UpdateWhere(_) => Some("fhir"),
+            Self::Bundle
+            | Self::Create(_)
+            | Self::Update(..)
+            | Self::UpdateWhere(_)
+            | Self::Validate(..)
+            | Self::ChangeMeta(..) => Some("fhir"),
             Self::Patch(..) | Self::PatchWhere(_) => Some("patch"),
             Self::SearchForm(_) | Self::Token | Self::ExportStart => Some("form"),
             _ => None,
@@ -328,6 +372,12 @@ mod tests {
             (Method::Get, "/fhir/_history", "history-system"),
             (Method::Post, "/fhir/Patient/_search", "search-type"),
             (Method::Post, "/fhir/Patient", "create"),
+            (Method::Get, "/fhir/Patient/1/Observation", "search-compartment"),
+            (Method::Get, "/fhir/Encounter/1/$everything", "everything"),
+            (Method::Post, "/fhir/Patient/$validate", "validate"),
+            (Method::Post, "/fhir/Patient/1/$validate", "validate"),
+            (Method::Get, "/fhir/Patient/1/$meta", "meta"),
+            (Method::Post, "/fhir/Patient/1/$meta-delete", "meta-delete"),
             (Method::Put, "/fhir/Patient/1", "update"),
             (Method::Delete, "/fhir/Patient/1", "delete"),
             (Method::Post, "/fhir", "transaction"),
@@ -349,6 +399,7 @@ mod tests {
         }
         assert!(matches!(Place::parse(Method::Patch, "/fhir/Patient/1/_history"), Place::OtherMethod));
         assert!(matches!(Place::parse(Method::Get, "/auth/token"), Place::OtherMethod));
-        assert!(matches!(Place::parse(Method::Get, "/fhir/Patient/1/$everything"), Place::Unknown));
+        assert!(matches!(Place::parse(Method::Get, "/fhir/Group/1/$everything"), Place::Unknown));
+        assert!(matches!(Place::parse(Method::Get, "/fhir/Group/1/Observation"), Place::Unknown));
     }
 }

@@ -23,7 +23,7 @@ pub const BOUNDS_MS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_0
 /// Classes of a status: 2xx and below, 3xx, 4xx, 5xx.
 pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// Every interaction, as [`Place::interaction`] names it; `none` is what came to no route.
-pub const INTERACTIONS: [&str; 17] = [
+pub const INTERACTIONS: [&str; 26] = [
     "capabilities",
     "smart-configuration",
     "transaction",
@@ -31,8 +31,17 @@ pub const INTERACTIONS: [&str; 17] = [
     "create",
     "read",
     "update",
+    "patch",
     "delete",
     "history-instance",
+    "history-type",
+    "history-system",
+    "search-compartment",
+    "validate",
+    "meta",
+    "meta-add",
+    "meta-delete",
+    "everything",
     "vread",
     "token",
     "jwks",

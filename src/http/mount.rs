@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 35] = [
+pub const ROUTES: [(Method, &str); 42] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -43,8 +43,15 @@ pub const ROUTES: [(Method, &str); 35] = [
     (Method::Put, "/fhir/<kind>/<id>"),
     (Method::Patch, "/fhir/<kind>/<id>"),
     (Method::Delete, "/fhir/<kind>/<id>"),
+    (Method::Post, "/fhir/<kind>/$validate"),
+    (Method::Post, "/fhir/<kind>/<id>/$validate"),
+    (Method::Get, "/fhir/<kind>/<id>/$meta"),
+    (Method::Post, "/fhir/<kind>/<id>/$meta-add"),
+    (Method::Post, "/fhir/<kind>/<id>/$meta-delete"),
+    (Method::Get, "/fhir/<kind>/<id>/$everything"),
     (Method::Get, "/fhir/<kind>/<id>/_history"),
     (Method::Get, "/fhir/<kind>/<id>/_history/<version>"),
+    (Method::Get, "/fhir/<kind>/<id>/<type>"),
     (Method::Post, "/auth/token"),
     (Method::Get, "/auth/jwks"),
     (Method::Get, "/audit/checkpoint"),

@@ -13,8 +13,9 @@ use crate::{
     fhir::{search::Handling, subset::Subset},
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, disclosures, exports,
-        finish, history, metadata, patch, read, recognise, search, subset, token, update,
+        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, disclosures,
+        everything, exports, finish, history, metadata, operations, patch, read, recognise, search, subset,
+        token, update,
     },
     ledger::{Access, Audited, Down},
     refusal::Refusal,
@@ -152,6 +153,11 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         }
         Place::SystemHistory => Box::pin(history::of_system(app, ask, query.unwrap_or_default())).await,
         Place::Version(kind, id, version) => Box::pin(read::version(app, ask, kind, &id, version)).await,
+        place @ (Place::Compartment(..)
+        | Place::Validate(..)
+        | Place::Meta(..)
+        | Place::ChangeMeta(..)
+        | Place::Everything(..)) => Box::pin(operation(app, ask, place, query, body)).await,
         Place::Checkpoint => audit::checkpoint(app, ask).await,
         Place::Entry(index) => audit::entry(app, ask, index).await,
         Place::Proof(index) => audit::proof(app, ask, index).await,
@@ -162,6 +168,28 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::ExportFile(id, name) => exports::file(app, ask, id, &name).await,
         Place::ExportCancel(id) => exports::cancel(app, ask, id).await,
         Place::OtherMethod => Err(Refusal::MethodNotAllowed.into()),
+        _ => Err(Refusal::NoRoute.into()),
+    }
+}
+
+/// Operations, and searches below an instance.
+async fn operation(
+    app: &App,
+    ask: &Ask,
+    place: Place,
+    query: Option<&str>,
+    body: &[u8],
+) -> Result<Audited<Answer>, Failure> {
+    match place {
+        Place::Compartment(patient, kind) => search::in_compartment(app, ask, patient, kind, query).await,
+        Place::Validate(kind, id) => {
+            operations::validate(app, ask, kind, id.as_ref(), query.unwrap_or_default(), body).await
+        }
+        Place::Meta(kind, id) => operations::meta(app, ask, kind, &id).await,
+        Place::ChangeMeta(kind, id, change) => {
+            operations::change_meta(app, ask, kind, &id, change, body).await
+        }
+        Place::Everything(kind, id) => everything::run(app, ask, kind, &id, query.unwrap_or_default()).await,
         _ => Err(Refusal::NoRoute.into()),
     }
 }

@@ -125,6 +125,7 @@ async fn page(
         return none(app, ask, query, *kind, id, scan.unseen).await;
     }
     let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
+    let next = next.transpose()?;
     let links = Links::of(app, ask, of, query, next.as_deref());
     let answer = Opened::gather(scan.versions).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, scan.released, answer).await?)

@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     app::App,
     fhir::{
-        capability::{Mounted, Smart, SystemInteraction, TypeInteraction, statement},
+        capability::{Mounted, Operation, Smart, SystemInteraction, TypeInteraction, statement},
         json,
         kinds::ResourceType,
     },
@@ -31,6 +31,21 @@ pub const INTERACTIONS: [TypeInteraction; 9] = [
 pub const SYSTEM: [SystemInteraction; 3] =
     [SystemInteraction::Transaction, SystemInteraction::Batch, SystemInteraction::HistorySystem];
 
+/// The operations.
+pub const OPERATIONS: [Operation; 6] = {
+    const fn every(name: &'static str, definition: &'static str) -> Operation {
+        Operation { name, definition, of: None }
+    }
+    [
+        every("validate", "Resource-validate"),
+        every("meta", "Resource-meta"),
+        every("meta-add", "Resource-meta-add"),
+        every("meta-delete", "Resource-meta-delete"),
+        Operation { of: Some(ResourceType::PATIENT), ..every("everything", "Patient-everything") },
+        Operation { of: Some(ResourceType::ENCOUNTER), ..every("everything", "Encounter-everything") },
+    ]
+};
+
 /// `GET /fhir/metadata` (FHIR R4 http.html#capabilities).
 ///
 /// # Errors
@@ -45,6 +60,7 @@ pub async fn run(app: &App, access: &Access) -> Result<Audited<Answer>, Failure>
         types: &types,
         interactions: &INTERACTIONS,
         system: &SYSTEM,
+        operations: &OPERATIONS,
         smart: Some(Smart { token: &app.doorman.token_url, authorize: None }),
     };
     let answer = Answer::fhir(200, json::to_bytes(&statement(&mounted)));

@@ -7,6 +7,7 @@ pub mod account;
 pub mod cluster;
 pub mod connect;
 pub mod criterion;
+pub mod everything;
 pub mod fetch;
 pub mod history;
 pub mod lane;

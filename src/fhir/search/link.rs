@@ -25,7 +25,11 @@ impl Query {
     }
 
     fn link(&self, cursor: Option<&str>) -> String {
-        let mut url = format!("{}/{}", self.base.as_str(), self.kind.name());
+        let mut url = self.base.as_str().to_owned();
+        if let Some(patient) = &self.compartment {
+            url.push_str(&format!("/Patient/{}", patient.as_str()));
+        }
+        url.push_str(&format!("/{}", self.kind.name()));
         for (name, value) in &self.pairs {
             append(&mut url, name, value);
         }

@@ -18,6 +18,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::compartment::compartment;
 use super::kinds::{LogicalId, ResourceType};
 use super::outcome::Problem;
 use super::reference::BaseUrl;
@@ -116,6 +117,8 @@ pub enum Total {
 pub struct Query {
     /// The type.
     pub kind: ResourceType,
+    /// The patient in whose compartment a record must be (FHIR R4 compartmentdefinition.html).
+    pub compartment: Option<LogicalId>,
     /// What a record must meet, all of it.
     pub filters: Vec<Filter>,
     /// Matches on a page, at most [`COUNT_MAX`]; 0 asks for the number of matches alone.
@@ -158,6 +161,7 @@ impl Query {
     pub fn of(kind: ResourceType, filters: Vec<Filter>, base: &BaseUrl) -> Self {
         Self {
             kind,
+            compartment: None,
             filters,
             count: COUNT_MAX,
             cursor: None,
@@ -177,6 +181,7 @@ impl Query {
     #[must_use]
     pub fn candidates(&self) -> Candidates {
         let mut found = Candidates::default();
+        found.patients.extend(self.compartment.iter().map(|patient| vec![patient.clone()]));
         for filter in &self.filters {
             let Filter::Values(values) = filter else { continue };
             if let Some(ids) = values.ids() {
@@ -199,7 +204,14 @@ impl Query {
     /// Whether a record's own values meet every filter that looks at nothing else.
     #[must_use]
     pub fn holds(&self, resource: &Value) -> bool {
-        self.filters.iter().all(|filter| filter.holds(resource, &self.base) != Some(false))
+        self.is_inside(resource)
+            && self.filters.iter().all(|filter| filter.holds(resource, &self.base) != Some(false))
+    }
+
+    fn is_inside(&self, resource: &Value) -> bool {
+        let Some(patient) = &self.compartment else { return true };
+        let id = resource.get("id").and_then(Value::as_str).and_then(LogicalId::parse);
+        id.is_some_and(|id| compartment(resource, self.kind, &id, &self.base).contains(patient))
     }
 
     /// The filters that look at other records.

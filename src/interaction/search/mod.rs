@@ -21,7 +21,8 @@ use crate::{
     answer::Answer,
     app::App,
     fhir::{
-        kinds::ResourceType,
+        compartment::can_be_in_compartment,
+        kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
         search::{Handling, Query, Request, form},
     },
@@ -62,8 +63,36 @@ pub(super) async fn look(
     body: Option<&[u8]>,
 ) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    let scout = Scout::new(app, ask)?;
     let query = parse(app, ask, kind, query, body, ask.handling)?;
+    hunt(app, ask, query).await
+}
+
+/// Search in the compartment of a patient (FHIR R4 search.html#searchcontexts): `GET [base]/Patient/id/Type?query`.
+///
+/// Whether there is such a patient is not told: of one whom nobody knows there are no records.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn in_compartment(
+    app: &App,
+    ask: &Ask,
+    patient: LogicalId,
+    kind: ResourceType,
+    query: Option<&str>,
+) -> Result<Audited<Answer>, Failure> {
+    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+    if !can_be_in_compartment(kind) {
+        let text = "Records of this type are in no patient's compartment.".to_owned();
+        return Err(Refusal::NotSupported(text).into());
+    }
+    let mut query = parse(app, ask, kind, query, None, ask.handling)?;
+    query.compartment = Some(patient);
+    let (released, answer) = hunt(app, ask, query).await?;
+    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+}
+
+async fn hunt(app: &App, ask: &Ask, query: Query) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
+    let scout = Scout::new(app, ask)?;
     let after = match &query.cursor {
         None => None,
         Some(text) => {

@@ -301,9 +301,23 @@ async fn the_capability_statement_states_what_is_served_and_no_more() {
     ] {
         assert!(codes.contains(&code), "{code}");
     }
+    let operations = |kind: &str| -> Vec<String> {
+        let of = types.iter().find(|one| one["type"] == kind).unwrap();
+        of["operation"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(operations("Patient"), ["validate", "meta", "meta-add", "meta-delete", "everything"]);
+    assert_eq!(operations("Observation"), ["validate", "meta", "meta-add", "meta-delete"]);
+    let conditional = ["conditionalCreate", "conditionalRead", "conditionalUpdate", "conditionalDelete"];
+    let stated = conditional.map(|name| patient[name].clone());
+    assert_eq!(stated, [json!(true), json!("full-support"), json!(true), json!("single")]);
     let physician = server.person(Person::Physician).await;
     let _not_stated = physician.send(Method::OPTIONS, "/fhir/Patient/x", &[], "").await.expect(405);
-    for path in ["/fhir/$export", "/fhir/Patient/x/$everything"] {
+    for path in ["/fhir/$export", "/fhir/Group/x/$everything", "/fhir/Patient/x/$match"] {
         let _not_served = physician.get(path).await.expect(404);
     }
 }

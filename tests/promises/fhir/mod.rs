@@ -7,6 +7,7 @@ mod examples;
 mod histories;
 mod instances;
 mod links;
+mod operations;
 mod patches;
 mod plans;
 mod searches;

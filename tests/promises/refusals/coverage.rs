@@ -55,6 +55,11 @@ fn new_observation() -> Value {
     observation("covered", "ann", "x")
 }
 
+fn tag() -> Value {
+    let meta = json!({"tag": [{"system": "urn:x", "code": "covered"}]});
+    json!({"resourceType": "Parameters", "parameter": [{"name": "meta", "valueMeta": meta}]})
+}
+
 fn sign_in() -> String {
     format!("grant_type=password&username=grey&password={}", PASSWORD.replace(' ', "+"))
 }
@@ -143,6 +148,30 @@ fn rows() -> Vec<Row> {
         Row {
             allowed: (Person::Physician, 204),
             ..row("DELETE", "/fhir/<kind>/<id>", "/fhir/Observation/pulse")
+        },
+        Row {
+            body: Body::Fhir(new_observation),
+            denied: desk("/fhir/Observation/$validate", 403),
+            ..row("POST", "/fhir/<kind>/$validate", "/fhir/Observation/$validate")
+        },
+        Row {
+            body: Body::Fhir(new_observation),
+            denied: desk("/fhir/Observation/covered/$validate", 403),
+            ..row("POST", "/fhir/<kind>/<id>/$validate", "/fhir/Observation/covered/$validate")
+        },
+        row("GET", "/fhir/<kind>/<id>/$meta", "/fhir/CareTeam/team/$meta"),
+        Row {
+            body: Body::Fhir(tag),
+            ..row("POST", "/fhir/<kind>/<id>/$meta-add", "/fhir/CareTeam/team/$meta-add")
+        },
+        Row {
+            body: Body::Fhir(tag),
+            ..row("POST", "/fhir/<kind>/<id>/$meta-delete", "/fhir/CareTeam/team/$meta-delete")
+        },
+        row("GET", "/fhir/<kind>/<id>/$everything", "/fhir/Patient/ann/$everything"),
+        Row {
+            denied: desk("/fhir/Patient/ann/Observation", 403),
+            ..row("GET", "/fhir/<kind>/<id>/<type>", "/fhir/Patient/ann/Observation")
         },
         log("/audit/checkpoint", "/audit/checkpoint"),
         log("/audit/entries/<index>", "/audit/entries/0"),
