@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod durable;
 pub mod tenant;
 
 pub mod fhir;
@@ -33,5 +34,7 @@ pub mod interaction;
 pub mod http;
 
 pub mod watch;
+
+pub mod witness;
 
 pub mod host;

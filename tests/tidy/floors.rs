@@ -6,9 +6,10 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 19] = [
+const FLOORS: [&str; 21] = [
     "clock",
     "tenant",
+    "durable",
     "config",
     "fhir",
     "events",
@@ -24,6 +25,7 @@ const FLOORS: [&str; 19] = [
     "interaction",
     "http",
     "watch",
+    "witness",
     "host",
     "demo",
 ];
@@ -34,8 +36,8 @@ const EXCEPTIONS: [(&str, &str); 0] = [];
 /// Crates that only some rooms may name.
 const GUARDED: [(&str, &[&str]); 9] = [
     ("rocket", &["http"]),
-    ("hyper", &["http"]),
-    ("tokio_rustls", &["http"]),
+    ("hyper", &["http", "witness"]),
+    ("tokio_rustls", &["http", "witness"]),
     ("cedar_policy", &["gate"]),
     ("diesel", &["store", "ledger"]),
     ("diesel_async", &["store", "ledger"]),

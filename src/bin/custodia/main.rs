@@ -11,6 +11,7 @@ mod migrate;
 mod policies;
 mod serve;
 mod tenant;
+mod witness;
 
 use std::{
     error::Error,
@@ -65,6 +66,9 @@ enum Command {
     /// The log of accesses, for auditors
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// A witness of others' logs: cosigns what continues, refuses what forks
+    #[command(subcommand)]
+    Witness(witness::Witness),
     /// The policies
     Policies(policies::PoliciesArgs),
     /// Print the version
@@ -116,6 +120,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             let home = home.clone().unwrap_or_else(|| Config::default().home);
             return demo::run(&arguments, &home);
         }
+        Command::Witness(witness) => wait(witness::run(&witness))?,
         Command::Serve => serve::run(read()?)?,
         Command::Migrate => wait(migrate::run(&read()?))?,
         Command::Keys(keys) => wait(keys::run(&keys, &read()?))?,
