@@ -68,6 +68,7 @@ CONTROL = {
     "policy-change": "node:text time_micros:int policy_set:32",
     "restore": "node:text time_micros:int restored_size:u64 anchored_size:u64 anchored_root:32",
     "export": "node:text time_micros:int first:u64 end:u64 size:u64",
+    "fork-alarm": "node:text time_micros:int witness:text size:u64",
     "shard-link": "- time_micros:int origin:text size:u64 root:32",
 }
 
@@ -470,8 +471,8 @@ class Export:
             node["start"] = self.hidden
         elif word == "heartbeat" and node["next"] is not None and not self.is_right(node, control["sequence"]):
             self.find(index, word, node=control["node"], expected=node["next"], found=control["sequence"])
-        elif word in ("restore", "key-rotation"):
-            self.find(index, "restored" if word == "restore" else "key-rotated")
+        elif word in ("restore", "key-rotation", "fork-alarm"):
+            self.find(index, {"restore": "restored", "key-rotation": "key-rotated"}.get(word, word))
 
 def verify_proof(raw, entry, trust):
     need(len(raw) <= PROOF_MAX)

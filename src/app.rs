@@ -7,6 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    anchor::Anchors,
     clock::Clock,
     export::Exports,
     fhir::{definitions::Definitions, reference::BaseUrl, search::Searches},
@@ -41,4 +42,6 @@ pub struct App {
     pub ledger: Arc<Ledger>,
     /// Exports that were asked for and wait to be fetched.
     pub exports: Exports,
+    /// What stands outside the database.
+    pub anchors: Arc<Anchors>,
 }

@@ -25,6 +25,8 @@ pub mod store;
 
 pub mod ledger;
 
+pub mod anchor;
+
 pub mod export;
 
 pub mod app;

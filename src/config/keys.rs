@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 39] = [
+pub const KEYS: [Key; 43] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -66,6 +66,10 @@ pub const KEYS: [Key; 39] = [
     number("ledger.shard"),
     number("ledger.heartbeat_s"),
     number("ledger.retention_years"),
+    text("ledger.mirror"),
+    text("ledger.policy"),
+    text("ledger.witness_roots"),
+    number("ledger.anchor_s"),
     text("policies.folder"),
     text("watch.folder"),
     text("watch.level"),

@@ -230,11 +230,31 @@ pub struct LedgerConfig {
     /// 164.316(b)(2)(i)).
     #[validate(range(min = 6, max = 100))]
     pub retention_years: u16,
+    /// Folder of a copy of the log in files, outside the database; none when left out.
+    pub mirror: Option<PathBuf>,
+    /// A trust policy (c2sp.org/tlog-policy): the witnesses that are asked, with their URLs, and the quorum of exports.
+    #[validate(custom(function = "checks::is_file"))]
+    pub policy: Option<PathBuf>,
+    /// PEM file of the roots that the witnesses' certificates must lead to; the machine's when left out.
+    #[validate(custom(function = "checks::is_file"))]
+    pub witness_roots: Option<PathBuf>,
+    /// How often mirror and witnesses are brought up to the log's head.
+    #[validate(range(min = 1, max = 10))]
+    pub anchor_s: u32,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { origin: None, shard: 0, heartbeat_s: 60, retention_years: 6 }
+        Self {
+            origin: None,
+            shard: 0,
+            heartbeat_s: 60,
+            retention_years: 6,
+            mirror: None,
+            policy: None,
+            witness_roots: None,
+            anchor_s: 10,
+        }
     }
 }
 

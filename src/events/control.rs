@@ -47,6 +47,9 @@ fn manner(control: &Control) -> (Code, Code, &'static str) {
         Control::PolicyChange { .. } => (SECURITY_ALERT, ours("policy-change", "Policies changed"), "U"),
         Control::Restore { .. } => (SECURITY_ALERT, ours("restore", "The log was rolled forward"), "U"),
         Control::Export { .. } => (AUDIT_LOG_USED, ours("export", "The log was exported"), "R"),
+        Control::ForkAlarm { .. } => {
+            (SECURITY_ALERT, ours("fork-alarm", "A witness says the log has forked"), "E")
+        }
         Control::ShardLink { .. } => (APPLICATION_ACTIVITY, ours("shard-link", "Head of another log"), "E"),
     }
 }
@@ -77,6 +80,9 @@ fn details(control: &Control) -> Vec<(&'static str, String)> {
             ("end", number(end)),
             ("size", number(size)),
         ],
+        Control::ForkAlarm { node, witness, size, .. } => {
+            vec![("node", node.clone()), ("witness", witness.clone()), ("size", number(size))]
+        }
         Control::ShardLink { origin, size, root, .. } => {
             vec![("origin", origin.clone()), ("size", number(size)), ("root", hex(root))]
         }

@@ -21,6 +21,7 @@ use custodia_audit::{
 };
 
 use crate::{
+    anchor::{Anchors, NoQuorum},
     clock::Clock,
     events::Place,
     ledger::{Down, Ledger, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry},
@@ -42,6 +43,9 @@ pub enum ExportError {
     /// The log cannot be read.
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
+    /// The policy's witnesses did not cosign.
+    #[error("the checkpoint of an export must be cosigned")]
+    Quorum(#[from] NoQuorum),
     /// The export could not be recorded, so it was not made.
     #[error("the export could not be recorded, so it was not made")]
     Down(#[from] Down),
@@ -118,6 +122,8 @@ pub struct Source {
     pub ledger: Arc<Ledger>,
     /// Its signing key.
     pub keyring: Arc<Keyring>,
+    /// Who cosigns its checkpoint.
+    pub anchors: Arc<Anchors>,
     /// Time.
     pub clock: Clock,
 }
@@ -166,7 +172,7 @@ impl Plan {
     /// [`ExportError::Range`], [`ExportError::Earlier`], or that the log cannot be read.
     pub async fn make(source: &Source, range: Range) -> Result<Self, ExportError> {
         let reader = source.ledger.reader();
-        let (note, edge) = reader.edge().await?;
+        let (note, edge) = source.anchors.for_export(reader).await?;
         let size = edge.size();
         let mut range = range;
         let mut end = range.end.unwrap_or(size);

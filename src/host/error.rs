@@ -5,6 +5,7 @@
 use std::{error::Error, fmt::Write as _, path::PathBuf};
 
 use crate::{
+    anchor::{AnchorError, Unanchored},
     config::ConfigError,
     fhir::definitions::DefinitionsError,
     gate::GateError,
@@ -42,6 +43,17 @@ pub enum StartError {
     /// The log does not hold.
     #[error("the log (shard and origin are those of [ledger])")]
     Ledger(#[from] SetupError),
+    /// What stands outside the database cannot be set up.
+    #[error("the anchors of the log")]
+    Anchors(#[from] AnchorError),
+    /// What stands outside the database knows of another log.
+    #[error(transparent)]
+    Unanchored(#[from] Unanchored),
+    /// A log that was to be new is not.
+    #[error(
+        "the log of ledger.origin and ledger.shard has {0} entries; a new log wants a name and a shard of its own"
+    )]
+    NotNew(u64),
     /// The policies are not taken.
     #[error("the policies: see `custodia policies check`")]
     Policies(#[source] Box<GateError>),

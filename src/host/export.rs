@@ -81,6 +81,7 @@ fn source(parts: &Parts) -> Source {
     Source {
         ledger: Arc::clone(&parts.ledger),
         keyring: Arc::clone(&parts.keyring),
+        anchors: Arc::clone(&parts.anchors),
         clock: parts.clock.clone(),
     }
 }

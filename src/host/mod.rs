@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod export;
 mod parts;
+mod recover;
 mod register;
 mod report;
 mod retention;
@@ -26,6 +27,7 @@ pub use database::{DATABASE, Presence};
 pub use error::{StartError, explained};
 pub use export::{export, export_folder};
 pub use parts::{Parts, create_keystore, migrate, vkey};
+pub use recover::{Recovered, RecoveryError, recover_anew, recover_forward};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
 pub use report::{ReportError, disclosures};
 
@@ -113,6 +115,7 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
         Arc::clone(&measures),
         Arc::clone(&counts),
         Arc::clone(app.ledger.counts()),
+        Arc::clone(app.anchors.counts()),
         Arc::clone(&readiness),
     );
     let rocket = measure::measured(mount::rocket(Arc::clone(&app)), measures);
@@ -155,6 +158,7 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
     let source = Source {
         ledger: Arc::clone(&parts.ledger),
         keyring: Arc::clone(&parts.keyring),
+        anchors: Arc::clone(&parts.anchors),
         clock: clock.clone(),
     };
     let definitions = Definitions::load()?;
@@ -170,6 +174,7 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         gate,
         store: parts.store,
         ledger: parts.ledger,
+        anchors: parts.anchors,
     };
     Ok((Arc::new(app), parts.cluster))
 }

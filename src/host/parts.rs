@@ -11,9 +11,11 @@ use super::{
     database::{self, Presence},
 };
 use crate::{
+    anchor::{Anchors, Unanchored},
     clock::Clock,
     config::Config,
-    ledger::{Ledger, Setup},
+    durable::Durable,
+    ledger::{Ledger, LedgerReader, Link, Setup},
     seal::{Keyring, Keystore, Protection},
     store::{
         Store,
@@ -35,6 +37,8 @@ pub struct Parts {
     pub keyring: Arc<Keyring>,
     /// The one door out.
     pub ledger: Arc<Ledger>,
+    /// What stands outside the database.
+    pub anchors: Arc<Anchors>,
     /// The embedded database, if it is ours to stop.
     pub cluster: Option<Cluster>,
 }
@@ -50,6 +54,17 @@ impl Parts {
         presence: Presence,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Self, StartError> {
+        Self::open_as(config, clock, presence, progress, None).await
+    }
+
+    /// The same; with `link`, the log is a new one, whose first entry says which other it continues.
+    pub(super) async fn open_as(
+        config: &Config,
+        clock: &Clock,
+        presence: Presence,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+        link: Option<Link>,
+    ) -> Result<Self, StartError> {
         // The keystore goes first: without it nothing of the database can be read, and nothing need be started.
         let keystore = open_keystore(config).await?;
         let reached = database::reach(config, presence, progress).await?;
@@ -58,17 +73,24 @@ impl Parts {
         let keyring = Arc::new(Keyring::new(Arc::new(keystore), clock.clone()));
         admit(&store, &keyring).await?;
         ensure_house(&store, &keyring, clock).await?;
-        let ledger = Ledger::open(Setup {
+        let signer = Signer::from_pkcs8(config.origin(), keyring.keystore().log_key())?;
+        let anchors = Arc::new(Anchors::open(config, signer.vkey(), Durable::shared())?);
+        let setup = Setup {
             origin: config.origin(),
             shard: config.ledger.shard,
             database: &reached.server,
             store: Arc::clone(&store),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
-        })
-        .await?;
-        let ledger = Arc::new(ledger);
-        Ok(Self { clock: clock.clone(), store, keyring, ledger, cluster: reached.cluster })
+        };
+        let is_new = link.is_some();
+        let guard = async |reader: &LedgerReader| {
+            anchors.check(reader).await?;
+            let (_, head) = reader.checkpoint().await.map_err(Unanchored::from)?;
+            if is_new && head.size > 0 { Err(StartError::NotNew(head.size)) } else { Ok(()) }
+        };
+        let ledger = Arc::new(Ledger::open(setup, link, guard).await?);
+        Ok(Self { clock: clock.clone(), store, keyring, ledger, anchors, cluster: reached.cluster })
     }
 
     /// Stops what is ours to stop.
@@ -128,7 +150,7 @@ pub async fn vkey(config: &Config) -> Result<Vkey, StartError> {
     Ok(Signer::from_pkcs8(config.origin(), keystore.log_key())?.vkey())
 }
 
-async fn open_keystore(config: &Config) -> Result<Keystore, StartError> {
+pub(super) async fn open_keystore(config: &Config) -> Result<Keystore, StartError> {
     let (path, protection) = (config.keystore_path(), protection(config));
     if !path.exists() {
         return Err(StartError::NoKeystore(path));

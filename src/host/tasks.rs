@@ -31,7 +31,9 @@ pub(super) struct Tasks(JoinSet<()>);
 impl Tasks {
     pub(super) fn start(app: &Arc<App>, readiness: &Arc<Readiness>, config: &LedgerConfig) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(heartbeats(Arc::clone(app), Duration::from_secs(u64::from(config.heartbeat_s))));
+        let seconds = |number: u32| Duration::from_secs(u64::from(number));
+        tasks.spawn(heartbeats(Arc::clone(app), seconds(config.heartbeat_s)));
+        tasks.spawn(anchors(Arc::clone(app), seconds(config.anchor_s)));
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(exports(Arc::clone(app)));
@@ -60,6 +62,15 @@ async fn heartbeats(app: Arc<App>, period: Duration) {
         if app.ledger.heartbeat().await.is_err() {
             tracing::error!(event = "heartbeat_lost");
         }
+    }
+}
+
+/// Beside the requests: a witness that is slow makes nobody wait.
+async fn anchors(app: Arc<App>, period: Duration) {
+    let mut tick = every(period);
+    loop {
+        tick.tick().await;
+        app.anchors.round(&app.ledger).await;
     }
 }
 

@@ -85,6 +85,8 @@ pub enum Place {
     ExportFile(Uuid, String),
     /// `DELETE /audit/exports/id`
     ExportCancel(Uuid),
+    /// `GET /audit/log/...`, after `log/`
+    Log(String),
     /// A path of ours with something in it that is none: no such resource type, id, version or index.
     Unknown,
     /// A path of ours under another method.
@@ -161,6 +163,7 @@ impl Place {
             (["audit", "entries", index, "proof"], _) if get => {
                 index.parse().map_or(Self::Unknown, Self::Proof)
             }
+            (["audit", "log", rest @ ..], _) if get => Self::Log(rest.join("/")),
             (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
             (["audit", "disclosures", id], _) if get => {
                 LogicalId::parse(id).map_or(Self::Unknown, Self::Disclosures)
@@ -232,6 +235,7 @@ impl Place {
             Self::ExportStatus(_) => "audit-export-status",
             Self::ExportFile(..) => "audit-export-file",
             Self::ExportCancel(_) => "audit-export-cancel",
+            Self::Log(_) => "audit-log",
             Self::Unknown | Self::OtherMethod | Self::Nowhere(_) => "none",
         }
     }
@@ -386,6 +390,7 @@ mod tests {
             (Method::Post, "/auth/token", "token"),
             (Method::Get, "/audit/entries/7/proof", "audit-proof"),
             (Method::Get, "/audit/tile/0/x001/067.p/5", "audit-tile"),
+            (Method::Get, "/audit/log/checkpoint", "audit-log"),
             (Method::Get, "/fhir/Nonsense/1", "none"),
             (Method::Get, "/fhir/Patient/a_b", "none"),
             (Method::Get, "/fhir/Patient/1/_history/0", "none"),

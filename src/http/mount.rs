@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 42] = [
+pub const ROUTES: [(Method, &str); 43] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -63,6 +63,7 @@ pub const ROUTES: [(Method, &str); 42] = [
     (Method::Get, "/audit/exports/<id>"),
     (Method::Delete, "/audit/exports/<id>"),
     (Method::Get, "/audit/exports/<id>/<name>"),
+    (Method::Get, "/audit/log/<path..>"),
     (Method::Head, "/fhir/metadata"),
     (Method::Head, "/fhir/<kind>"),
     (Method::Head, "/fhir/<kind>/<id>"),

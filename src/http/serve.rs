@@ -167,6 +167,7 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         Place::ExportStatus(id) => exports::status(app, ask, id).await,
         Place::ExportFile(id, name) => exports::file(app, ask, id, &name).await,
         Place::ExportCancel(id) => exports::cancel(app, ask, id).await,
+        Place::Log(path) => audit::log(app, ask, &path).await,
         Place::OtherMethod => Err(Refusal::MethodNotAllowed.into()),
         _ => Err(Refusal::NoRoute.into()),
     }

@@ -2,6 +2,8 @@
 //!
 //! What is served holds commitments only; entries with names in them leave by export.
 
+use std::sync::Arc;
+
 use custodia_audit::{Kind, TileId};
 
 use super::{Ask, Failure, forbidden};
@@ -34,7 +36,12 @@ impl From<ReadError> for Failure {
 /// [`Failure`] as every interaction.
 pub async fn checkpoint(app: &App, ask: &Ask) -> Result<Audited<Answer>, Failure> {
     let _permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
-    let (note, _) = app.ledger.reader().checkpoint().await?;
+    let (note, head) = app.ledger.reader().checkpoint().await?;
+    // The witnesses are some seconds behind; a head they have seen is shown with what they say of it.
+    let note = match app.anchors.cosigned() {
+        Some((cosigned, seen)) if seen == head => cosigned,
+        _ => note,
+    };
     state(app, ask, TEXT, note.into_bytes()).await
 }
 
@@ -65,13 +72,43 @@ pub async fn entry(app: &App, ask: &Ask, index: u64) -> Result<Audited<Answer>, 
 pub async fn tile(app: &App, ask: &Ask, path: &str) -> Result<Audited<Answer>, Failure> {
     let _permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
     let absent = || Failure::from(Refusal::NotFound(Why::Absent));
-    let bytes = if let Some(rest) = path.strip_prefix("tile/entries/") {
-        // The place of a bundle is that of its tile of level 0.
-        let id = TileId::parse(&format!("tile/0/{rest}")).ok_or_else(absent)?;
-        app.ledger.reader().entry_bundle(id).await?
-    } else {
-        let id = TileId::parse(path).ok_or_else(absent)?;
-        app.ledger.reader().tile(id).await?.to_bytes()
+    let id = TileId::parse(path).ok_or_else(absent)?;
+    let bytes = tile_bytes(app, id, path).await?;
+    state(app, ask, BYTES, bytes).await
+}
+
+async fn tile_bytes(app: &App, id: TileId, path: &str) -> Result<Vec<u8>, ReadError> {
+    let reader = app.ledger.reader();
+    match path.starts_with("tile/entries/") {
+        true => reader.entry_bundle(id).await,
+        false => Ok(reader.tile(id).await?.to_bytes()),
+    }
+}
+
+/// `GET /audit/log/...`: the log as c2sp.org/tlog-tiles lays it out, with the checkpoint that the witnesses cosigned.
+///
+/// Files come from the mirror if there is one; what it does not have comes from the database.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn log(app: &App, ask: &Ask, path: &str) -> Result<Audited<Answer>, Failure> {
+    let _permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
+    let absent = || Failure::from(Refusal::NotFound(Why::Absent));
+    if path == "checkpoint" {
+        let note = match app.anchors.cosigned() {
+            Some((note, _)) => note,
+            None => app.ledger.reader().checkpoint().await?.0,
+        };
+        return state(app, ask, TEXT, note.into_bytes()).await;
+    }
+    let id = TileId::parse(path).ok_or_else(absent)?;
+    let (anchors, wanted) = (Arc::clone(&app.anchors), path.to_owned());
+    // Files are read away from the threads that serve.
+    let mirrored = tokio::task::spawn_blocking(move || anchors.tile(&id, &wanted)).await;
+    let bytes = match mirrored {
+        Ok(Ok(Some(bytes))) => bytes,
+        // A mirror that cannot be read is told of when it is next advanced.
+        _ => tile_bytes(app, id, path).await?,
     };
     state(app, ask, BYTES, bytes).await
 }

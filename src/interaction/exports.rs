@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{Ask, Failure, forbidden, malformed};
 use crate::{
+    anchor::NoQuorum,
     answer::{Answer, Stream},
     app::App,
     events::instant,
@@ -33,6 +34,11 @@ impl From<ExportError> for Failure {
         match error {
             ExportError::Read(error) => error.into(),
             ExportError::Down(_) => Self::Down,
+            ExportError::Quorum(NoQuorum::Read(error)) => error.into(),
+            ExportError::Quorum(NoQuorum::Missing) => {
+                tracing::error!(event = "export_without_quorum");
+                Refusal::Unavailable.into()
+            }
             ExportError::Range { size } => {
                 let text = format!("The range is not within the log, which has {size} entries.");
                 Refusal::Malformed(vec![Problem::error(IssueCode::Value, text).by("export.range")]).into()

@@ -328,6 +328,7 @@ impl Batch<'_> {
                     ControlDraft::Export { first, end, size } => {
                         Control::Export { node, time_micros, first, end, size }
                     }
+                    ControlDraft::Other(make) => make(node, time_micros),
                 };
                 rows.push(index, TenantId::HOUSE, self.month, None, Leaf::Control(control).to_bytes(), None);
             }

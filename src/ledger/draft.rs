@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use custodia_audit::{Action, Actor, Decision, Detail, Item, Kind, Object, Subject};
+use custodia_audit::{Action, Actor, Control, Decision, Detail, Item, Kind, Object, Subject};
 use uuid::Uuid;
 
 use super::{Access, groups::Groups};
@@ -84,8 +84,17 @@ pub(super) enum Draft {
 pub(super) enum ControlDraft {
     Start,
     Heartbeat,
-    Export { first: u64, end: u64, size: u64 },
+    Export {
+        first: u64,
+        end: u64,
+        size: u64,
+    },
+    /// Something rare, made of the node and the time.
+    Other(MakeControl),
 }
+
+/// A control entry of a node at a time in microseconds.
+pub(super) type MakeControl = Box<dyn FnOnce(String, i64) -> Control + Send + Sync>;
 
 pub(super) struct AccessDraft {
     /// Whose audit key its body is sealed under.
@@ -105,6 +114,9 @@ impl Draft {
     }
     pub(super) const fn heartbeat() -> Self {
         Self::Control(ControlDraft::Heartbeat)
+    }
+    pub(super) fn other(make: impl FnOnce(String, i64) -> Control + Send + Sync + 'static) -> Self {
+        Self::Control(ControlDraft::Other(Box::new(make)))
     }
     pub(super) const fn export(first: u64, end: u64, size: u64) -> Self {
         Self::Control(ControlDraft::Export { first, end, size })

@@ -13,13 +13,14 @@ mod groups;
 mod head;
 mod keys;
 mod reader;
+mod recover;
 mod rows;
 mod scan;
 mod stale;
 
 use std::{sync::Arc, time::Duration};
 
-use custodia_audit::{Kind, Signer, Vkey};
+use custodia_audit::{Control, Kind, Signer, Vkey};
 use tokio::sync::{mpsc, oneshot};
 
 pub use access::Access;
@@ -27,7 +28,8 @@ pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
 pub use keys::{RETENTION_MONTHS_MIN, month_of};
-pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry};
+pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, StoredEntry};
+pub use recover::{RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 
 use crate::{
@@ -82,6 +84,17 @@ pub struct Setup<'a> {
     pub clock: Clock,
 }
 
+/// The log that a new one continues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub origin: String,
+    /// Its size.
+    pub size: u64,
+    /// Its root.
+    pub root: [u8; 32],
+}
+
 /// Why the ledger cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -110,15 +123,55 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the log (or makes it), checks its head, starts the committer and records the start.
+    /// Opens the log (or makes it), checks its head, has `guard` look at it, starts the committer and records the start.
+    ///
+    /// The guard comes before the first signature: it may know of a later head than the database has. With `link`, the
+    /// first entry says which other log this one continues.
     ///
     /// # Errors
-    /// [`SetupError`] when the head does not hold or the start cannot be recorded.
-    pub async fn open(setup: Setup<'_>) -> Result<Self, SetupError> {
-        let signer = Signer::from_pkcs8(setup.origin, setup.keyring.keystore().log_key())?;
+    /// [`SetupError`] when the head does not hold or the start cannot be recorded, and whatever the guard says.
+    pub async fn open<E: From<SetupError>>(
+        setup: Setup<'_>,
+        link: Option<Link>,
+        guard: impl AsyncFnOnce(&LedgerReader) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let (signer, origin) = Self::prepare(&setup).await?;
         let vkey = signer.vkey();
+        let reader = LedgerReader::new(
+            Arc::clone(&setup.store),
+            Arc::clone(&setup.keyring),
+            setup.clock.clone(),
+            setup.shard,
+            vkey.clone(),
+            Arc::clone(&origin),
+        );
+        guard(&reader).await?;
+        let (submissions, counts) = Self::commit_to(setup, signer, &origin)?;
+        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, counts };
+        let mut drafts = vec![Draft::start()];
+        if let Some(Link { origin, size, root }) = link {
+            drafts.insert(
+                0,
+                Draft::other(move |_, time_micros| Control::ShardLink { time_micros, origin, size, root }),
+            );
+        }
+        ledger.submit(Vec::new(), drafts).await.map_err(|_| SetupError::Down(Down))?;
+        Ok(ledger)
+    }
+
+    async fn prepare(setup: &Setup<'_>) -> Result<(Signer, Arc<str>), SetupError> {
+        let signer = Signer::from_pkcs8(setup.origin, setup.keyring.keystore().log_key())?;
         let origin: Arc<str> = setup.origin.into();
         head::prepare(setup.database, setup.shard, &origin, &signer, setup.clock.now()).await?;
+        Ok((signer, origin))
+    }
+
+    /// Starts the committer; where to submit, and what it counts.
+    fn commit_to(
+        setup: Setup<'_>,
+        signer: Signer,
+        origin: &Arc<str>,
+    ) -> Result<(mpsc::Sender<Submission>, Arc<Counts>), SetupError> {
         let (submissions, receiver) = mpsc::channel(WAITING_MAX);
         let node = setup.clock.ordered_id().to_string();
         let keys =
@@ -127,7 +180,7 @@ impl Ledger {
         let committer = Committer {
             database: setup.database.clone(),
             shard: setup.shard,
-            origin: Arc::clone(&origin),
+            origin: Arc::clone(origin),
             node,
             signer,
             keys,
@@ -137,17 +190,7 @@ impl Ledger {
             state: State::default(),
         };
         crate::store::lane::spawn("ledger", committer.run(receiver))?;
-        let reader = LedgerReader::new(
-            setup.store,
-            setup.keyring,
-            setup.clock.clone(),
-            setup.shard,
-            vkey.clone(),
-            Arc::clone(&origin),
-        );
-        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, counts };
-        ledger.submit(Vec::new(), vec![Draft::start()]).await.map_err(|_| Down)?;
-        Ok(ledger)
+        Ok((submissions, counts))
     }
 
     /// Name of the log.
@@ -278,6 +321,16 @@ impl Ledger {
     /// [`Down`] when the entry was not committed.
     pub async fn exported(&self, first: u64, end: u64, size: u64) -> Result<(), Down> {
         self.submit(Vec::new(), vec![Draft::export(first, end, size)]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    /// Records that a witness speaks of a fork.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn alarm(&self, witness: String, size: u64) -> Result<(), Down> {
+        let draft =
+            Draft::other(move |node, time_micros| Control::ForkAlarm { node, time_micros, witness, size });
+        self.submit(Vec::new(), vec![draft]).await.map(|_| ()).map_err(|_| Down)
     }
 
     fn audited(&self, answer: Answer, index: u64) -> Audited<Answer> {

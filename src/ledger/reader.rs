@@ -69,6 +69,22 @@ pub struct StoredEntry {
     pub opening: Option<Opening>,
 }
 
+/// An entry as it is stored, unopened.
+pub struct RawEntry {
+    /// Its index.
+    pub index: u64,
+    /// Whose audit key its body is sealed under.
+    pub tenant: TenantId,
+    /// The month of that key: `year * 12 + month - 1`.
+    pub month: i32,
+    /// Opaque key of the patient it is about.
+    pub patient: Option<Uuid>,
+    /// The log entry: commitment or control.
+    pub leaf: Vec<u8>,
+    /// The sealed body; `None` for a control entry.
+    pub body: Option<Sealed>,
+}
+
 /// An opened body.
 pub struct Opening {
     /// G0 to G4 in their canonical bytes.
@@ -283,6 +299,20 @@ impl LedgerReader {
             });
         }
         Ok(entries)
+    }
+
+    /// Entries `first..end` (at most [`READ_ENTRIES_MAX`]) as they are stored.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away.
+    pub async fn raw(&self, first: u64, end: u64) -> Result<Vec<RawEntry>, ReadError> {
+        let rows = self.rows(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await?;
+        let raw = |row: EntryRow| {
+            let index = u64::try_from(row.index).map_err(|_| ReadError::Broken)?;
+            let EntryRow { tenant, month, patient, leaf, body, .. } = row;
+            Ok(RawEntry { index, tenant: TenantId(tenant), month, patient, leaf, body })
+        };
+        rows.into_iter().map(raw).collect()
     }
 
     async fn open(

@@ -27,7 +27,7 @@ enum Form {
 }
 
 /// Every field that is written, in alphabetical order.
-const FIELDS: [(&str, Form); 24] = [
+const FIELDS: [(&str, Form); 25] = [
     ("address", Form::Address),
     ("batches", Form::Number),
     ("code", Form::Word),
@@ -52,6 +52,7 @@ const FIELDS: [(&str, Form); 24] = [
     ("submissions", Form::Number),
     ("tenants", Form::Number),
     ("version", Form::Word),
+    ("witness", Form::Word),
 ];
 
 /// What was given for a field.

@@ -1,6 +1,6 @@
 //! Metrics in the text of Prometheus, and readiness. No label comes from a request.
 //!
-//! May import `http`, `ledger`, `store`, `app`.
+//! May import `http`, `ledger`, `anchor`, `store`, `app`.
 
 use std::{
     fmt, fs,
@@ -18,6 +18,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    anchor::AnchorCounts,
     http::{
         edge::{Door, EdgeCounts},
         measure::{Measured, Measures},
@@ -65,12 +66,13 @@ impl Metrics {
         measures: Arc<Measures>,
         edge: Arc<EdgeCounts>,
         ledger: Arc<Counts>,
+        anchors: Arc<AnchorCounts>,
         readiness: Arc<Readiness>,
     ) -> Self {
         let mut registry = Registry::with_prefix("custodia");
         registry.register_collector(Box::new(Requests(measures)));
         registry.register_collector(Box::new(Edge(edge)));
-        registry.register_collector(Box::new(House { ledger, readiness }));
+        registry.register_collector(Box::new(House { ledger, anchors, readiness }));
         Self { registry }
     }
 
@@ -180,21 +182,40 @@ impl Collector for Edge {
 #[derive(Debug)]
 struct House {
     ledger: Arc<Counts>,
+    anchors: Arc<AnchorCounts>,
     readiness: Arc<Readiness>,
 }
 
 impl Collector for House {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ledger = &self.ledger;
+        let (ledger, anchors) = (&self.ledger, &self.anchors);
         for (name, help, count) in [
             ("ledger_batches", "Transactions of the ledger that committed", ledger.batches()),
             ("ledger_batches_failed", "Transactions of the ledger that did not", ledger.failed()),
             ("ledger_submissions", "Requests whose entries were committed", ledger.submissions()),
             ("ledger_entries", "Entries this server committed", ledger.entries()),
+            ("fork_alarms", "Alarms of witnesses: the log forked, or was put back", anchors.fork_alarms()),
+            (
+                "witness_failures",
+                "Times that a witness was asked and did not cosign",
+                anchors.witness_failures(),
+            ),
+            (
+                "anchor_failures",
+                "Times that mirror or kept checkpoint did not advance",
+                anchors.mirror_failures(),
+            ),
         ] {
             counter(&mut encoder, name, help, count)?;
         }
         gauge(&mut encoder, "ledger_size", "Entries in the log after this server's last one", ledger.size())?;
+        gauge(
+            &mut encoder,
+            "cosigned_size",
+            "Entries under the last cosigned checkpoint",
+            anchors.cosigned_size(),
+        )?;
+        gauge(&mut encoder, "mirrored_size", "Entries in the mirror", anchors.mirrored_size())?;
         gauge(&mut encoder, "ready", "Whether the server is ready", u64::from(self.readiness.is_ready()))?;
         gauge(&mut encoder, "tenants", "Tenants admitted", self.readiness.tenants.load(Ordering::Relaxed))?;
         let help = "Memory of this process that is resident";
@@ -240,7 +261,13 @@ mod tests {
     #[test]
     fn the_text_holds_every_family_and_its_end() {
         let readiness = Arc::new(Readiness::default());
-        let metrics = Metrics::new(Arc::default(), Arc::default(), Arc::default(), Arc::clone(&readiness));
+        let metrics = Metrics::new(
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::default(),
+            Arc::clone(&readiness),
+        );
         assert!(metrics.text().contains("custodia_ready 0\n"), "{}", metrics.text());
         readiness.found(true);
         readiness.tenants(3);

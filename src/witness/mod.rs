@@ -84,7 +84,7 @@ pub fn open_key(folder: &Path) -> Result<Cosigner, WitnessError> {
         let (name, seed) = std::str::from_utf8(&text).ok()?.strip_suffix('\n')?.split_once('\n')?;
         Some((name.to_owned(), <[u8; 32]>::try_from(STANDARD.decode(seed).ok()?).ok()?))
     };
-    let (name, seed) = parse().ok_or_else(|| WitnessError::NotAKey(path))?;
+    let (name, seed) = parse().ok_or(WitnessError::NotAKey(path))?;
     Ok(Cosigner::from_seed(&name, &seed)?)
 }
 

@@ -6,10 +6,11 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 21] = [
+const FLOORS: [&str; 22] = [
     "clock",
     "tenant",
     "durable",
+    "witness",
     "config",
     "fhir",
     "events",
@@ -20,12 +21,12 @@ const FLOORS: [&str; 21] = [
     "gate",
     "store",
     "ledger",
+    "anchor",
     "export",
     "app",
     "interaction",
     "http",
     "watch",
-    "witness",
     "host",
     "demo",
 ];

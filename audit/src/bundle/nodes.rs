@@ -61,6 +61,8 @@ pub enum Observation {
     Restored,
     /// The log's signing key changed here.
     KeyRotated,
+    /// A witness said here that the log has forked.
+    ForkAlarm,
 }
 
 struct Node {
@@ -152,6 +154,10 @@ impl Nodes {
             Control::Restore { node, time_micros, .. } => {
                 self.clock(index, node, *time_micros)?;
                 self.find(index, Observation::Restored);
+            }
+            Control::ForkAlarm { node, time_micros, .. } => {
+                self.clock(index, node, *time_micros)?;
+                self.find(index, Observation::ForkAlarm);
             }
             Control::PolicyChange { node, time_micros, .. } | Control::Export { node, time_micros, .. } => {
                 self.clock(index, node, *time_micros)?;

@@ -81,6 +81,17 @@ pub enum Control {
         /// The tree size of the checkpoint in the export.
         size: u64,
     },
+    /// A witness says that this log has forked, or that it has seen more of it than there is.
+    ForkAlarm {
+        /// The process that was told.
+        node: String,
+        /// When, in microseconds since 1970.
+        time_micros: i64,
+        /// The name of the witness's key.
+        witness: String,
+        /// The size it was asked about.
+        size: u64,
+    },
     /// The head of another log of the same server, or of the log this one continues.
     ShardLink {
         /// When, in microseconds since 1970.
@@ -106,6 +117,7 @@ impl Control {
             | Self::PolicyChange { time_micros, .. }
             | Self::Restore { time_micros, .. }
             | Self::Export { time_micros, .. }
+            | Self::ForkAlarm { time_micros, .. }
             | Self::ShardLink { time_micros, .. } => *time_micros,
         }
     }
@@ -144,6 +156,11 @@ impl Control {
                 map.uint(3, *first);
                 map.uint(4, *end);
                 map.uint(5, *size);
+            }
+            Self::ForkAlarm { node, time_micros, witness, size } => {
+                stamp(&mut map, "fork-alarm", node, *time_micros);
+                map.text(3, witness);
+                map.uint(4, *size);
             }
             Self::ShardLink { time_micros, origin, size, root } => {
                 map.text(0, "shard-link");
@@ -195,7 +212,9 @@ impl<'a> Fields<'a> {
                 (1, _) => fields.node = Some(reader.string()?),
                 (2, _) => fields.time_micros = Some(reader.int()?),
                 (3, "policy-change") | (5, "restore" | "shard-link") => fields.hash = Some(reader.array()?),
-                (3, "start" | "key-rotation" | "shard-link") => *text3 = Some(reader.string()?),
+                (3, "start" | "key-rotation" | "shard-link" | "fork-alarm") => {
+                    *text3 = Some(reader.string()?)
+                }
                 (4, "key-rotation") => *text4 = Some(reader.string()?),
                 (3, _) => *number3 = Some(reader.uint()?),
                 (4, _) => *number4 = Some(reader.uint()?),
@@ -229,6 +248,7 @@ impl<'a> Fields<'a> {
             "export" => {
                 Control::Export { node: node?, time_micros, first: number3?, end: number4?, size: number5? }
             }
+            "fork-alarm" => Control::ForkAlarm { node: node?, time_micros, witness: text3?, size: number4? },
             "shard-link" => Control::ShardLink { time_micros, origin: text3?, size: number4?, root: hash? },
             _ => return Err(CborFault::OutOfRange),
         })

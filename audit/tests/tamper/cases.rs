@@ -386,6 +386,12 @@ fn nodes() -> Vec<Case> {
         anchored_root: [1; 32],
     });
     odd.control(Control::KeyRotation { time_micros: 1, old_vkey: "a".into(), new_vkey: "b".into() });
+    odd.control(Control::ForkAlarm {
+        node: "node-b".into(),
+        time_micros: i64::MAX,
+        witness: "w".into(),
+        size: 3,
+    });
     odd.control(Control::ShardLink { time_micros: -1, origin: "o".into(), size: 1, root: [2; 32] });
     odd.control(Control::PolicyChange { node: "node-a".into(), time_micros: 5, policy_set: [3; 32] });
     odd.control(Control::Export { node: "node-a".into(), time_micros: 4, first: 0, end: u64::MAX, size: 3 });
@@ -398,6 +404,7 @@ fn nodes() -> Vec<Case> {
         "clock-backwards",
         "restored",
         "key-rotated",
+        "fork-alarm",
         "clock-backwards",
     ];
     cases.push(case("a clock that runs back, and more", whole(&odd, opened), Said::Verified(findings)));

@@ -9,6 +9,7 @@ use std::{
 
 use clap::Subcommand;
 use custodia::{
+    clock::Clock,
     config::Config,
     events::report::Names,
     export::check_folder,
@@ -18,7 +19,7 @@ use custodia::{
 };
 use custodia_audit::Vkey;
 
-use super::{Failure, with_parts};
+use super::{Failure, tell, with_parts};
 
 /// The longest checkpoint an auditor brings.
 const CHECKPOINT_BYTES_MAX: u64 = 65_536;
@@ -90,6 +91,9 @@ pub(crate) enum Audit {
         #[arg(long)]
         vkey: String,
     },
+    /// The ways out when the database was put back to an earlier day, for a server that does not run
+    #[command(subcommand)]
+    Recover(Recover),
     /// Print the key that the log's checkpoints are signed with; auditors need it once
     Vkey,
     /// Print the current checkpoint
@@ -119,12 +123,24 @@ pub(crate) enum Hold {
     List,
 }
 
+#[derive(Subcommand)]
+pub(crate) enum Recover {
+    /// Append what the mirror (ledger.mirror) has and the database lost. The log is whole again and says what happened;
+    /// the records that were written since the backup do not come back
+    Forward,
+    /// Begin a new log that commits to the last checkpoint of the old one. First give the server another ledger.origin, an
+    /// unused ledger.shard and no ledger.mirror of the old log; auditors need the new name
+    NewLog {
+        /// The last checkpoint that anybody kept of the old log
+        #[arg(long, value_name = "FILE")]
+        continues: PathBuf,
+    },
+}
+
 pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
     match audit {
-        Audit::Vkey => {
-            let vkey = host::vkey(config).await?;
-            writeln!(io::stdout().lock(), "{vkey}")?;
-        }
+        Audit::Recover(how) => recover(how, config).await?,
+        Audit::Vkey => writeln!(io::stdout().lock(), "{}", host::vkey(config).await?)?,
         Audit::Checkpoint => {
             let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
             let (note, _) = with_parts(config, read).await?;
@@ -205,6 +221,25 @@ async fn holds(registry: &Registry<'_>, hold: &Hold) -> Result<(), Failure> {
 fn micros(text: &str) -> Result<i64, String> {
     let range = DateRange::parse(text).ok_or("expected a date or dateTime, such as 2026-03-01")?;
     Ok(range.from.timestamp_micros())
+}
+
+async fn recover(how: &Recover, config: &Config) -> Result<(), Failure> {
+    let clock = Clock::machine();
+    let said = match how {
+        Recover::Forward => {
+            let done = host::recover_forward(config, &clock, &tell).await?;
+            format!(
+                "the log had {} entries and has {} again, and one that says so",
+                done.before, done.anchored
+            )
+        }
+        Recover::NewLog { continues } => {
+            let done = host::recover_anew(config, &clock, continues, &tell).await?;
+            let (origin, size) = (config.origin(), done.anchored);
+            format!("{origin} begins; its first entry commits to the old log at {size} entries")
+        }
+    };
+    Ok(writeln!(io::stdout().lock(), "{said}")?)
 }
 
 fn checkpoint(path: &Path) -> Result<String, Failure> {

@@ -1,5 +1,6 @@
 //! Recorded: nothing leaves before its entry stands in the log, and the log can be checked without us.
 
+mod anchors;
 mod content;
 mod down;
 mod export;

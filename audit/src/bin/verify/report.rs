@@ -63,6 +63,7 @@ fn sentence(finding: &Finding) -> String {
         Observation::OtherOrigin => "the entry names another log as its own".to_owned(),
         Observation::OtherTenant => "the entry is of another tenant than the export".to_owned(),
         Observation::Restored => "the log was restored from a backup".to_owned(),
+        Observation::ForkAlarm => "a witness said that the log has forked, or was rolled back".to_owned(),
         Observation::KeyRotated => "the log's signing key changed".to_owned(),
     };
     format!("index {}: {what}", finding.index)

@@ -1,0 +1,333 @@
+//! What stands outside the database, so that a database put back to an earlier day is noticed.
+//!
+//! May import `config`, `durable`, `ledger`, `seal`, `tenant`. Three kinds of anchor: the last checkpoint, kept in the home; the mirror
+//! (`anchor/mirror.rs`), a folder with the whole log; witnesses (`anchor/ask.rs`), who cosign. Before the first
+//! signature of a start each is asked whether it knows more than the database (`anchor/guard.rs`); while the server
+//! serves each is brought up every few seconds, off the way of requests.
+//!
+//! ```text
+//! <home>/anchor/<hex SHA-256(origin)>/checkpoint     the last head, with what cosignatures it got
+//! <home>/anchor/<hex SHA-256(origin)>/cosigned       the last head that the policy's quorum cosigned
+//! ```
+//! Order of a round: witnesses, home, mirror. If we crash between them the next round does what is missing: none speaks
+//! of the others.
+
+mod ask;
+mod counts;
+mod guard;
+mod mirror;
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+
+use custodia_audit::{
+    Checkpoint, Edge, NOTE_BYTES_MAX, NoteSignature, POLICY_BYTES_MAX, Policy, PolicyFault, TileId, Vkey,
+    witness::{add_cosignatures, origin_hash},
+};
+use futures_util::future::join_all;
+
+pub use counts::AnchorCounts;
+pub use guard::Unanchored;
+pub use mirror::{Mirror, MirrorError};
+
+use crate::{
+    config::Config,
+    durable::{self, Durable},
+    ledger::{Ledger, LedgerReader, ReadError},
+};
+use ask::{Asked, Asking};
+
+/// How often a head is read anew because a witness has moved on meanwhile.
+const HEADS_MAX: usize = 5;
+
+/// Why the anchors cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AnchorError {
+    /// A file cannot be read.
+    #[error("{}", .0.display())]
+    File(PathBuf, #[source] io::Error),
+    /// The policy is not one.
+    #[error("ledger.policy")]
+    Policy(#[from] PolicyFault),
+    /// A witness has no address that may be asked.
+    #[error("ledger.policy: witness {0} needs an https:// URL (http:// on loopback)")]
+    Url(String),
+    /// The roots for witnesses' certificates are none.
+    #[error("ledger.witness_roots: expected PEM certificates")]
+    Roots,
+    /// The client cannot be made.
+    #[error("the client for witnesses")]
+    Http(#[from] reqwest::Error),
+}
+
+/// The policy asks for witnesses that did not cosign.
+#[derive(Debug, thiserror::Error)]
+pub enum NoQuorum {
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Read(#[from] ReadError),
+    /// Too few cosigned.
+    #[error("the witnesses of ledger.policy did not cosign the checkpoint: are they reachable?")]
+    Missing,
+}
+
+/// The anchors of one log.
+pub struct Anchors {
+    vkey: Vkey,
+    policy: Policy,
+    witnesses: Vec<Asking>,
+    folder: PathBuf,
+    mirror: Option<Mirror>,
+    durable: Durable,
+    counts: Arc<AnchorCounts>,
+    /// What the last round left behind, so that one without news costs nothing.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    size: Option<u64>,
+    cosigned: Option<(String, Checkpoint)>,
+}
+
+/// What the witnesses said of a head.
+struct Collected<'a> {
+    /// The head with the cosignatures there are.
+    note: String,
+    /// Who answered, and whether it speaks of a fork.
+    heard: Vec<(&'a Asking, bool)>,
+    /// Whether one has seen a later head, which the database has as well.
+    later: bool,
+}
+
+impl Anchors {
+    /// The anchors that the configuration names, of the log that `vkey` signs.
+    ///
+    /// # Errors
+    /// [`AnchorError`].
+    pub fn open(config: &Config, vkey: Vkey, durable: Durable) -> Result<Self, AnchorError> {
+        let policy = match &config.ledger.policy {
+            None => Policy::default(),
+            Some(path) => {
+                let bytes = fs::read(path).map_err(|error| AnchorError::File(path.clone(), error))?;
+                Policy::parse(bytes.get(..=POLICY_BYTES_MAX).unwrap_or(&bytes))?
+            }
+        };
+        // Somebody else in this process may have chosen a provider; it is ring's, there is no other in this build.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = client(config)?;
+        let asking = |witness: &custodia_audit::PolicyWitness| {
+            let name = || witness.vkey.name().to_owned();
+            let url = witness
+                .url
+                .as_deref()
+                .filter(|url| may_be_asked(url))
+                .ok_or_else(|| AnchorError::Url(name()))?;
+            Ok::<_, AnchorError>(Asking::new(witness.vkey.clone(), url, http.clone()))
+        };
+        let witnesses = policy.witnesses().iter().map(asking).collect::<Result<_, _>>()?;
+        let folder = config.home.join("anchor").join(origin_hash(vkey.name()));
+        let mirror =
+            config.ledger.mirror.clone().map(|folder| Mirror::new(folder, durable.clone(), vkey.clone()));
+        let policy = policy.with_log(vkey.clone());
+        let (counts, kept) = (Arc::default(), Mutex::default());
+        let anchors = Self { vkey, policy, witnesses, folder, mirror, durable, counts, kept };
+        anchors.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned = anchors.last_cosigned()?;
+        Ok(anchors)
+    }
+
+    /// What they count.
+    #[must_use]
+    pub const fn counts(&self) -> &Arc<AnchorCounts> {
+        &self.counts
+    }
+
+    /// The mirror, if there is one.
+    #[must_use]
+    pub const fn mirror(&self) -> Option<&Mirror> {
+        self.mirror.as_ref()
+    }
+
+    /// The last checkpoint that the policy's quorum cosigned; without a quorum there is none.
+    #[must_use]
+    pub fn cosigned(&self) -> Option<(String, Checkpoint)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned.clone()
+    }
+
+    /// A tile or entry bundle of the mirror.
+    ///
+    /// # Errors
+    /// [`MirrorError`].
+    pub fn tile(&self, id: &TileId, path: &str) -> Result<Option<Vec<u8>>, MirrorError> {
+        self.mirror.as_ref().map_or(Ok(None), |mirror| mirror.file(id, path))
+    }
+
+    /// Brings every anchor up to the log's head, unless all are there.
+    pub async fn round(&self, ledger: &Ledger) {
+        let (note, head) = match ledger.reader().checkpoint().await {
+            Ok(read) => read,
+            Err(_) => return,
+        };
+        if self.kept.lock().unwrap_or_else(PoisonError::into_inner).size == Some(head.size) {
+            return;
+        }
+        let Collected { note, heard, .. } = self.collect(ledger.reader(), &note, &head).await;
+        self.raise(ledger, heard, head.size).await;
+        let met = self.policy.asks_witnesses() && self.policy.open(note.as_bytes(), self.vkey.name()).is_ok();
+        if self.policy.asks_witnesses() && !met {
+            tracing::warn!(event = "quorum_missing", size = head.size);
+        }
+        let kept = self
+            .keep(&note, met)
+            .await
+            .map_err(|error| tracing::error!(event = "anchor_not_kept", error = error.to_string()));
+        let mirrored = self.advance(ledger.reader(), &note, &head).await;
+        let mut last = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if met && kept.is_ok() {
+            self.counts.cosigned_size.store(head.size, Ordering::Relaxed);
+            last.cosigned = Some((note, head.clone()));
+        }
+        let all = kept.is_ok() && mirrored && (met || !self.policy.asks_witnesses());
+        last.size = all.then_some(head.size);
+    }
+
+    /// Asks every witness about the head.
+    async fn collect(&self, reader: &LedgerReader, note: &str, head: &Checkpoint) -> Collected<'_> {
+        let asked = join_all(self.witnesses.iter().map(|witness| witness.ask(reader, note, head))).await;
+        let mut lines: Vec<NoteSignature> = Vec::new();
+        let (mut heard, mut later) = (Vec::new(), false);
+        for (witness, asked) in self.witnesses.iter().zip(asked) {
+            match asked {
+                Ok(Asked::Cosigned(more)) => {
+                    lines.extend(more);
+                    heard.push((witness, false));
+                }
+                // Another server of this log may have shown it a later head; a log shorter than that was put back.
+                Ok(Asked::Later(size)) => {
+                    if let Ok((_, now)) = reader.checkpoint().await {
+                        heard.push((witness, size > now.size));
+                        later |= size <= now.size;
+                    }
+                }
+                Ok(Asked::Forked) => heard.push((witness, true)),
+                Ok(Asked::Away(why)) => {
+                    AnchorCounts::up(&self.counts.witness_failures);
+                    tracing::warn!(event = "witness_away", witness = witness.vkey.name(), error = why);
+                }
+                Err(_) => {}
+            }
+        }
+        let note = add_cosignatures(note, &lines, &self.policy).unwrap_or_else(|_| note.to_owned());
+        Collected { note, heard, later }
+    }
+
+    /// Raises an alarm for each witness that speaks of a fork and did not before.
+    async fn raise(&self, ledger: &Ledger, heard: Vec<(&Asking, bool)>, size: u64) {
+        for (witness, alarm) in heard {
+            if !witness.is_news(alarm) {
+                continue;
+            }
+            AnchorCounts::up(&self.counts.fork_alarms);
+            let name = witness.vkey.name().to_owned();
+            tracing::error!(event = "log_forked", witness = name.as_str(), size);
+            if ledger.alarm(name, size).await.is_err() {
+                tracing::error!(event = "fork_alarm_lost");
+            }
+        }
+    }
+
+    async fn keep(&self, note: &str, met: bool) -> io::Result<()> {
+        let mut files = vec![(self.folder.join("checkpoint"), note.as_bytes().to_vec())];
+        if met {
+            files.push((self.folder.join("cosigned"), note.as_bytes().to_vec()));
+        }
+        let durable = self.durable.clone();
+        let put = tokio::task::spawn_blocking(move || durable.put_all(&files)).await;
+        let put = put.unwrap_or_else(|_| Err(io::Error::other("writing broke off")));
+        put.inspect_err(|_| AnchorCounts::up(&self.counts.mirror_failures))
+    }
+
+    async fn advance(&self, reader: &LedgerReader, note: &str, head: &Checkpoint) -> bool {
+        let Some(mirror) = &self.mirror else { return true };
+        match mirror.advance(reader, note, head).await {
+            Ok(size) => {
+                self.counts.mirrored_size.store(size, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                AnchorCounts::up(&self.counts.mirror_failures);
+                tracing::error!(event = "mirror_not_advanced", error = explained(&error));
+                false
+            }
+        }
+    }
+
+    /// The current checkpoint for an export, with its edge: cosigned by the policy's quorum, if the policy asks for one.
+    ///
+    /// # Errors
+    /// [`NoQuorum`].
+    pub async fn for_export(&self, reader: &LedgerReader) -> Result<(String, Edge), NoQuorum> {
+        for _ in 0..HEADS_MAX {
+            let (note, edge) = reader.edge().await?;
+            if !self.policy.asks_witnesses() {
+                return Ok((note, edge));
+            }
+            let head =
+                Checkpoint { origin: self.vkey.name().to_owned(), size: edge.size(), root: edge.root() };
+            // The server beside us may have shown the witnesses a later head meanwhile: then we look again.
+            let Collected { note, later, .. } = self.collect(reader, &note, &head).await;
+            if self.policy.open(note.as_bytes(), self.vkey.name()).is_ok() {
+                return Ok((note, edge));
+            }
+            if !later {
+                break;
+            }
+        }
+        Err(NoQuorum::Missing)
+    }
+
+    fn last_cosigned(&self) -> Result<Option<(String, Checkpoint)>, AnchorError> {
+        let path = self.folder.join("cosigned");
+        let note = durable::read(&path, NOTE_BYTES_MAX).map_err(|error| AnchorError::File(path, error))?;
+        // One that another policy's quorum cosigned is none of ours.
+        let opened = |note: Vec<u8>| {
+            let (checkpoint, _) = self.policy.open(&note, self.vkey.name()).ok()?;
+            Some((String::from_utf8(note).ok()?, checkpoint))
+        };
+        Ok(note.filter(|_| self.policy.asks_witnesses()).and_then(opened))
+    }
+}
+
+fn client(config: &Config) -> Result<reqwest::Client, AnchorError> {
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let builder = match &config.ledger.witness_roots {
+        None => builder,
+        Some(path) => {
+            let pem = fs::read(path).map_err(|error| AnchorError::File(path.clone(), error))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|_| AnchorError::Roots)?;
+            builder.tls_certs_only(roots)
+        }
+    };
+    Ok(builder.build()?)
+}
+
+/// What is asked is public and what is answered is signed; still, nobody between shall choose who answers.
+fn may_be_asked(url: &str) -> bool {
+    let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
+    url.starts_with("https://") || local.iter().any(|prefix| url.starts_with(prefix))
+}
+
+/// An error and its causes, on one line.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

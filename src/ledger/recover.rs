@@ -1,0 +1,166 @@
+//! Rolling the log forward after a restore: entries that a mirror still has, back into the database.
+//!
+//! One transaction: lock the head; append what is missing; recompute the tree; only if it has the anchored root, append an
+//! entry that says so, sign and move the head; commit. If we crash before the commit nothing has happened. The records that those
+//! entries speak of do not come back with them: the log then says truly what was done and is lost.
+
+use chrono::{DateTime, Utc};
+use custodia_audit::{Checkpoint, Control, Edge, Leaf, Signer, leaf_hash};
+use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+
+use super::{
+    RawEntry,
+    head::{self, EdgeError, signed},
+    keys::month_of,
+    rows::{Rows, insert_tiles},
+};
+use crate::{
+    store::{Database, StoreError, statement::Statement},
+    tenant::TenantId,
+};
+
+/// Entries in one statement.
+const PAGE: u64 = 1_024;
+
+/// Why the log was not rolled forward; the database is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The database is away, or refused a statement.
+    #[error("the database")]
+    Store(#[from] StoreError),
+    /// The log in the database does not hold by itself.
+    #[error("the log in the database does not hold: {0}")]
+    Head(&'static str),
+    /// The database has all that is anchored.
+    #[error(
+        "the database holds {size} entries, the anchored checkpoint {anchored}: there is nothing to roll forward"
+    )]
+    Nothing {
+        /// What the database holds.
+        size: u64,
+        /// What is anchored.
+        anchored: u64,
+    },
+    /// The mirror lacks an entry.
+    #[error("the mirror does not have the entries from {0} on")]
+    Missing(u64),
+    /// The entries do not lead from the database's log to the anchored one: it is a fork, or the mirror is damaged.
+    #[error(
+        "database and mirror together do not make the anchored checkpoint: the log has forked, or the mirror is damaged"
+    )]
+    Mismatch,
+}
+
+impl From<diesel::result::Error> for RecoverError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<EdgeError> for RecoverError {
+    fn from(error: EdgeError) -> Self {
+        match error {
+            EdgeError::Database(error) => error.into(),
+            EdgeError::Broken(why) => Self::Head(why),
+        }
+    }
+}
+
+/// What is rolled forward, and by whom.
+pub struct Rolling<'a> {
+    /// The log's head in the database.
+    pub shard: i16,
+    /// The log's key.
+    pub signer: &'a Signer,
+    /// The checkpoint to reach; the caller has verified that this key signed it.
+    pub anchored: &'a Checkpoint,
+    /// The process, as entries name it.
+    pub node: String,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// Appends entries until the log is the anchored one, and the entry that says so; the size it had before.
+///
+/// `entries` gives the mirrored entries from the first index up to, at most, the second.
+///
+/// # Errors
+/// [`RecoverError`]; then nothing has changed.
+pub async fn roll_forward(
+    database: &Database,
+    rolling: &Rolling<'_>,
+    mut entries: impl FnMut(u64, u64) -> Option<Vec<RawEntry>> + Send,
+) -> Result<u64, RecoverError> {
+    let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
+    let run = async |connection: &mut AsyncPgConnection| append(connection, rolling, &mut entries).await;
+    connection.transaction(run).await
+}
+
+async fn append(
+    connection: &mut AsyncPgConnection,
+    rolling: &Rolling<'_>,
+    entries: &mut (impl FnMut(u64, u64) -> Option<Vec<RawEntry>> + Send),
+) -> Result<u64, RecoverError> {
+    let Rolling { shard, anchored, .. } = *rolling;
+    let head = head::lock(connection, shard).await?;
+    Checkpoint::open(head.checkpoint.as_bytes(), rolling.signer.name(), &[rolling.signer.vkey()], 0)
+        .map_err(|_| RecoverError::Head("its checkpoint is not signed by this keystore's key"))?;
+    let mut edge = head::load_edge(connection, shard, &head).await?;
+    let before = edge.size();
+    if before >= anchored.size {
+        return Err(RecoverError::Nothing { size: before, anchored: anchored.size });
+    }
+    while edge.size() < anchored.size {
+        let first = edge.size();
+        let page = entries(first, anchored.size.min(first.saturating_add(PAGE)));
+        let page = page.filter(|page| !page.is_empty()).ok_or(RecoverError::Missing(first))?;
+        let (mut rows, mut tiles) = (Rows::default(), Vec::new());
+        for entry in page {
+            if entry.index != edge.size() || Leaf::from_bytes(&entry.leaf).is_err() {
+                return Err(RecoverError::Mismatch);
+            }
+            tiles.extend(edge.append(leaf_hash(&entry.leaf)));
+            rows.push(entry.index, entry.tenant, entry.month, entry.patient, entry.leaf, entry.body);
+        }
+        rows.insert(connection, shard).await?;
+        insert_tiles(connection, shard, tiles).await?;
+    }
+    if edge.size() != anchored.size || edge.root() != anchored.root {
+        return Err(RecoverError::Mismatch);
+    }
+    let said = Control::Restore {
+        node: rolling.node.clone(),
+        time_micros: rolling.now.timestamp_micros(),
+        restored_size: before,
+        anchored_size: anchored.size,
+        anchored_root: anchored.root.0,
+    };
+    let (leaf, mut rows) = (Leaf::Control(said).to_bytes(), Rows::default());
+    let tiles = edge.append(leaf_hash(&leaf));
+    rows.push(anchored.size, TenantId::HOUSE, month_of(rolling.now), None, leaf, None);
+    rows.insert(connection, shard).await?;
+    insert_tiles(connection, shard, tiles).await?;
+    advance(connection, rolling, &edge).await?;
+    Ok(before)
+}
+
+/// Signs the tree and moves the head, which is locked.
+async fn advance(
+    connection: &mut AsyncPgConnection,
+    rolling: &Rolling<'_>,
+    edge: &Edge,
+) -> Result<(), RecoverError> {
+    let (origin, root) = (rolling.signer.name().to_owned(), edge.root());
+    let note = rolling.signer.sign_checkpoint(&Checkpoint { origin, size: edge.size(), root });
+    let note = note.map_err(|_| RecoverError::Head("the key does not sign"))?;
+    Statement::new("UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ? WHERE shard = ?")
+        .bind::<BigInt, _>(signed(edge.size()))
+        .bind::<Binary, _>(root.0.to_vec())
+        .bind::<Text, _>(note)
+        .bind::<Timestamptz, _>(rolling.now)
+        .bind::<SmallInt, _>(rolling.shard)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
