@@ -10,7 +10,11 @@ use crate::{
     anchor::Anchors,
     clock::Clock,
     export::Exports,
-    fhir::{definitions::Definitions, reference::BaseUrl, search::Searches},
+    fhir::{
+        definitions::Definitions,
+        reference::BaseUrl,
+        search::{Listed, Searches},
+    },
     gate::Gate,
     identity::Doorman,
     ledger::Ledger,
@@ -28,6 +32,8 @@ pub struct App {
     pub definitions: Definitions,
     /// The search parameters of R4, compiled.
     pub searches: Searches,
+    /// The search parameters that find records without a patient being named.
+    pub listed: Listed,
     /// The server's own FHIR base URL.
     pub base: BaseUrl,
     /// Keys.

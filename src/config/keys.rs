@@ -61,6 +61,7 @@ pub const KEYS: [Key; 43] = [
     list("partners.client_crls"),
     text("partners.stale_crls"),
     text("fhir.base"),
+    list("search.population"),
     number("tokens.lifetime_s"),
     text("ledger.origin"),
     number("ledger.shard"),

@@ -53,6 +53,9 @@ pub struct Config {
     /// The FHIR API.
     #[validate(nested)]
     pub fhir: FhirConfig,
+    /// Searches.
+    #[validate(nested)]
+    pub search: SearchConfig,
     /// Access tokens.
     #[validate(nested)]
     pub tokens: TokensConfig,
@@ -78,6 +81,7 @@ impl Default for Config {
             portal: PortalConfig::default(),
             partners: PartnersConfig::default(),
             fhir: FhirConfig::default(),
+            search: SearchConfig::default(),
             tokens: TokensConfig::default(),
             ledger: LedgerConfig::default(),
             policies: PoliciesConfig::default(),
@@ -196,6 +200,16 @@ pub struct FhirConfig {
     /// The server's own base URL as clients see it; left out only while the portal listens on loopback.
     #[validate(custom(function = "checks::is_base"))]
     pub base: Option<String>,
+}
+
+/// Searches.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Parameters that find records about patients without a patient being named, beside the default list: each as
+    /// `Type.parameter`, or `all` for every one that can be. What each gives away stands in the threat model.
+    #[validate(length(max = 2_048))]
+    pub population: Vec<String>,
 }
 
 /// Access tokens.

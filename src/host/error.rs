@@ -66,6 +66,12 @@ pub enum StartError {
     /// The token signing key in the keystore.
     #[error("the token key in the keystore")]
     Tokens(#[from] SigningError),
+    /// A name in the list of search parameters.
+    #[error("search.population: {0} is no parameter that can be listed; expected Type.parameter or all")]
+    Population(String),
+    /// The blind marks of a tenant could not be made anew.
+    #[error("the search marks of a tenant could not be made: the operational log says why")]
+    Marks,
     /// The base URL.
     #[error("fhir.base: expected a URL that ends in /fhir")]
     Base,

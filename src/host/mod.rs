@@ -36,7 +36,11 @@ use crate::{
     clock::Clock,
     config::Config,
     export::{Exports, Source},
-    fhir::{definitions::Definitions, reference::BaseUrl, search::Searches},
+    fhir::{
+        definitions::Definitions,
+        reference::BaseUrl,
+        search::{Listed, Searches},
+    },
     gate::Gate,
     http::{
         dispatch::Dispatcher,
@@ -45,6 +49,7 @@ use crate::{
         mount,
     },
     identity::{Doorman, TokenIssuer, TokenSigner},
+    interaction::mark,
     store::cluster::{Cluster, Progress},
     watch::{Metrics, Readiness},
 };
@@ -106,6 +111,10 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
     let edge_config = doors::edge_config(&config, options.portal)?;
     let parts = Parts::open(&config, &clock, Presence::Server, &*options.progress).await?;
     let (app, cluster) = assemble(&config, clock.clone(), parts)?;
+    for tenant in app.keyring.tenants() {
+        let looked_at = mark::make_anew(&app, tenant).await.map_err(|_| StartError::Marks)?;
+        tracing::info!(event = "marks_made", records = looked_at);
+    }
 
     let (measures, counts, readiness) =
         (Arc::<Measures>::default(), Arc::<EdgeCounts>::default(), Arc::<Readiness>::default());
@@ -162,11 +171,13 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         clock: clock.clone(),
     };
     let definitions = Definitions::load()?;
+    let searches = Searches::compile(&definitions);
     let app = App {
         exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
         clock,
-        searches: Searches::compile(&definitions),
+        listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
+        searches,
         definitions,
         base,
         keyring: parts.keyring,

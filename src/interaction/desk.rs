@@ -21,12 +21,14 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         meta,
         outcome::IssueCode,
+        reference::BaseUrl,
         relation::{self, RelationKind},
+        search::Listed,
     },
     gate::{Act, Facts, Permit, Relations},
     identity::Caller,
     ledger::{Version, Written},
-    seal::{DataKey, Plain, RecordBinding, Sealed, TenantKeys},
+    seal::{BlindMark, DataKey, Plain, RecordBinding, Sealed, TenantKeys},
     store::{
         NIL, Row,
         row::{RelationRow, proven},
@@ -174,8 +176,9 @@ impl<'a> Desk<'a> {
             json: json::to_bytes(resource),
         };
         let relations = self.relations(resource, kind, id, key);
-        let change =
+        let mut change =
             self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
+        change.marks = marks(&self.app.listed, &self.keys, kind, resource, &self.app.base);
         let named = self.name(&change, &plain, patients);
         Ok(Ready {
             written: Written { permit, version: named, change },
@@ -208,6 +211,7 @@ impl<'a> Desk<'a> {
             links,
             relations: Vec::new(),
             keys: Vec::new(),
+            marks: Vec::new(),
             criteria: Vec::new(),
         };
         let version = self.name(&change, &plain, record.patients);
@@ -336,7 +340,17 @@ impl<'a> Desk<'a> {
             }
         };
         let links = if patients.len() > 1 { patients.to_vec() } else { Vec::new() };
-        Ok(NewVersion { at, owner_version, body, base, links, relations, keys, criteria: Vec::new() })
+        Ok(NewVersion {
+            at,
+            owner_version,
+            body,
+            base,
+            links,
+            relations,
+            keys,
+            marks: Vec::new(),
+            criteria: Vec::new(),
+        })
     }
 
     fn name(&self, change: &NewVersion, plain: &Plain, patients: Vec<Uuid>) -> Version {
@@ -350,6 +364,21 @@ impl<'a> Desk<'a> {
             deleted: change.at.deleted,
         }
     }
+}
+
+/// The blind marks of a resource, each once.
+pub(super) fn marks(
+    listed: &Listed,
+    keys: &TenantKeys,
+    kind: ResourceType,
+    resource: &Value,
+    base: &BaseUrl,
+) -> Vec<BlindMark> {
+    let mut found = Vec::new();
+    listed.marks(kind, resource, base, &mut |parameter, mark| found.push(keys.mark(parameter, &mark)));
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 struct Place {

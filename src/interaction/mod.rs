@@ -15,6 +15,7 @@ pub mod disclosures;
 pub mod everything;
 pub mod exports;
 pub mod history;
+pub mod mark;
 pub mod metadata;
 mod open;
 pub mod operations;

@@ -167,6 +167,7 @@ pub struct TenantKeys {
     cursor: NamedKey,
     index: hmac::Key,
     proof: hmac::Key,
+    blind: hmac::Key,
 }
 
 impl TenantKeys {
@@ -188,6 +189,7 @@ impl TenantKeys {
             cursor: named(part(b"cursor")?),
             index: hmac::Key::new(hmac::HMAC_SHA256, part(b"index")?.as_slice()),
             proof: hmac::Key::new(hmac::HMAC_SHA256, part(b"proof")?.as_slice()),
+            blind: hmac::Key::new(hmac::HMAC_SHA256, part(b"blind")?.as_slice()),
         })
     }
 
@@ -213,6 +215,12 @@ impl TenantKeys {
     #[must_use]
     pub fn proof_of(&self, parts: &[&[u8]]) -> [u8; 16] {
         tag_uuid(&self.proof, parts).into_bytes()
+    }
+
+    /// Eight bytes of HMAC over parts: what blind marks are.
+    pub(super) fn blind(&self, parts: &[&[u8]]) -> [u8; 8] {
+        let tag = tag_uuid(&self.blind, parts).into_bytes();
+        tag.first_chunk::<8>().copied().unwrap_or_default()
     }
 
     /// Whether `proof` is that of these parts.

@@ -3,6 +3,7 @@
 //! KMS root epoch key -> tenant key -> data key (a patient's, or shared by several) -> one derived key a
 //! version. May import `clock`, `config`, `fhir`, `answer`, `refusal`; names ring, never the database.
 
+pub mod blind;
 pub mod envelope;
 pub mod keyring;
 pub mod keystore;
@@ -11,6 +12,7 @@ mod press;
 pub mod record;
 pub mod spool;
 
+pub use blind::BlindMark;
 pub use envelope::{Binding, OpenError, SealError, Sealed};
 pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys, random_bytes};
 pub use keystore::{Keystore, KeystoreError, Protection};

@@ -11,6 +11,7 @@ pub mod everything;
 pub mod fetch;
 pub mod history;
 pub mod lane;
+pub mod mark;
 pub mod migrate;
 pub mod retention;
 pub mod row;

@@ -15,12 +15,13 @@ use uuid::Uuid;
 
 use super::{
     criterion::{self, Counter, Criterion},
+    mark::Marks,
     row::RelationRow,
     statement::{SealedSql, Statement},
 };
 use crate::{
     fhir::kinds::ResourceType,
-    seal::{RecordBinding, Sealed},
+    seal::{BlindMark, RecordBinding, Sealed},
     tenant::TenantId,
 };
 
@@ -40,6 +41,8 @@ pub struct NewVersion {
     pub relations: Vec<(RelationRow, [u8; 16])>,
     /// Data keys made for it.
     pub keys: Vec<NewKey>,
+    /// Its blind marks, each once; a tombstone has none.
+    pub marks: Vec<BlindMark>,
     /// Counters of the conditions under which it is written.
     pub criteria: Vec<Criterion>,
 }
@@ -184,8 +187,10 @@ pub async fn write(
     let mut links: Vec<(Place, Uuid)> = Vec::new();
     let mut relations: Vec<(TenantId, RelationRow, [u8; 16])> = Vec::new();
     let mut records = Records::default();
+    let mut marks = Marks::default();
     for (version, entry) in versions {
         let place = version.place();
+        marks.push(place, &version.marks, version.base);
         for key in version.keys {
             keys.push(place.0, key);
         }
@@ -198,6 +203,7 @@ pub async fn write(
         keys.insert(connection, now),
         records.upsert(connection),
         insert_links(connection, &links),
+        marks.write(connection),
         insert_relations(connection, relations)
     )?;
     Ok(())

@@ -1,7 +1,9 @@
 //! A small clinic: patients, and who cares for them. Written by the importer, as an interface would.
 
+use custodia::clock::Clock;
 use custodia_support::{
     client::Client,
+    cluster::TestCluster,
     people::{Partner, Person},
     server::TestServer,
 };
@@ -91,7 +93,17 @@ pub(crate) struct Clinic {
 
 impl Clinic {
     pub(crate) async fn open() -> Self {
-        let server = TestServer::start().await;
+        Self::on(TestServer::start().await).await
+    }
+
+    /// With these search parameters on the list beside the default ones.
+    pub(crate) async fn listing(parameters: &[&str]) -> Self {
+        let listed = parameters.iter().map(|name| (*name).to_owned()).collect();
+        let change = |config: &mut custodia::config::Config| config.search.population = listed;
+        Self::on(TestServer::with(TestCluster::quick().await, Clock::machine(), change).await).await
+    }
+
+    async fn on(server: TestServer) -> Self {
         let importer = server.partner(Partner::Importer);
         let clinic = Self { server, importer };
         clinic.put(&patient("ann", &["Practitioner/grey"])).await;

@@ -33,6 +33,7 @@ mod holds;
 pub mod include;
 pub mod index;
 mod link;
+pub mod listed;
 pub mod parameters;
 mod parse;
 pub mod path;
@@ -43,6 +44,7 @@ mod term;
 pub use filter::Filter;
 pub use include::Include;
 pub use index::{Compiled, Searches};
+pub use listed::{Listed, Mark};
 pub use parse::Request;
 pub use sort::SortKey;
 

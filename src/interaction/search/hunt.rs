@@ -7,18 +7,20 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Failure, Found,
+    Failure, Found, OPENED_MAX,
     cursor::Position,
     follow::{Key, Scout, links},
+    too_costly,
 };
 use crate::{
     fhir::{
+        compartment::can_be_about_a_patient,
         kinds::{LogicalId, ResourceType},
         reference::BaseUrl,
         search::{Candidates, Compiled, Filter, Query, Total, sort},
     },
     refusal::Refusal,
-    seal::{Opened, Plain, TenantKeys},
+    seal::{BlindMark, Opened, Plain, TenantKeys},
     store::{
         row::Row,
         search::{Narrowing, far_future},
@@ -67,8 +69,12 @@ pub(super) struct Hunt<'a> {
 /// How few candidates a search comes down to without opening any.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Narrowness {
-    /// All records of a type.
+    /// All records of a type about patients: too many.
+    None,
+    /// All records of a type about nobody, or whatever is newest.
     Type,
+    /// Those that bear a mark.
+    Marks,
     /// Those of some patients, or single ones.
     Few,
 }
@@ -89,6 +95,7 @@ impl<'a> Hunt<'a> {
                     hunt.following.push(filter);
                 }
             }
+            hunt.narrow_by_marks().await?;
             Ok(hunt)
         })
     }
@@ -104,7 +111,8 @@ impl<'a> Hunt<'a> {
                     .iter()
                     .map(|(kind, filter)| Query::of(*kind, vec![filter.as_ref().clone()], base))
                     .collect();
-                if near == Narrowness::Few {
+                let far = queries.iter().map(|query| self.scout.narrowness(query)).min();
+                if near == Narrowness::Few || near > Narrowness::None && far < Some(Narrowness::Marks) {
                     return Ok(false);
                 }
                 let mut targets = Vec::new();
@@ -118,7 +126,9 @@ impl<'a> Hunt<'a> {
             }
             Filter::Has(has) => {
                 let query = Query::of(has.source, vec![(*has.filter).clone()], base);
-                if near == Narrowness::Few && narrowness(&query.candidates()) < Narrowness::Few {
+                let far = self.scout.narrowness(&query);
+                let is_nearer = near == Narrowness::Few && far < Narrowness::Few;
+                if is_nearer || near > Narrowness::None && far == Narrowness::None {
                     return Ok(false);
                 }
                 let sources = if self.scout.may_approach(has.source) {
@@ -155,8 +165,48 @@ impl<'a> Hunt<'a> {
     }
 
     fn narrowness(&self) -> Narrowness {
-        let few = self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients);
-        if few { Narrowness::Few } else { narrowness(&self.candidates) }
+        let own = self.scout.narrowness(self.query);
+        if self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients) {
+            return Narrowness::Few;
+        }
+        if self.pointing.iter().any(|one| self.scout.app.listed.has(&one.parameter)) {
+            return own.max(Narrowness::Marks);
+        }
+        // Without any filter the newest records are what is asked for; a link back is a filter.
+        let is_filtered = !self.pointing.is_empty() && can_be_about_a_patient(self.query.kind);
+        if is_filtered && own == Narrowness::Type { Narrowness::None } else { own }
+    }
+
+    /// Finds the records that bear the marks of what is asked for, unless patients or ids narrow the search already.
+    async fn narrow_by_marks(&mut self) -> Result<(), Failure> {
+        match self.narrowness() {
+            Narrowness::Few | Narrowness::Type => return Ok(()),
+            Narrowness::None => return Err(undeclared(self.query, &self.pointing)),
+            Narrowness::Marks => {}
+        }
+        let Scout { app, keys, view, .. } = self.scout;
+        let mut groups: Vec<Vec<BlindMark>> = Vec::new();
+        for filter in &self.query.filters {
+            let Filter::Values(values) = filter else { continue };
+            if let Some(asked) = app.listed.asked(values) {
+                groups.push(asked.iter().map(|mark| keys.mark(&values.parameter, mark)).collect());
+            }
+        }
+        for one in self.pointing.iter().filter(|one| app.listed.has(&one.parameter)) {
+            let mark = |(kind, key): &Key| keys.record_mark(&one.parameter, *kind, *key);
+            groups.push(one.at.iter().map(mark).collect());
+        }
+        // The two with the fewest alternatives; what is over is decided on the plaintext, as everything is.
+        groups.sort_by_key(Vec::len);
+        let Some(first) = groups.first() else { return Ok(()) };
+        let both = [first.as_slice(), groups.get(1).unwrap_or(first).as_slice()];
+        let limit = i64::try_from(OPENED_MAX).unwrap_or(i64::MAX).saturating_add(1);
+        let found = app.store.marked(view.tenant, self.query.kind, both, limit).await?;
+        if found.len() > OPENED_MAX {
+            return Err(too_costly());
+        }
+        self.keys = Some(found.into_iter().collect());
+        Ok(())
     }
 
     /// The first matches, newest first, whatever order the query asks for.
@@ -324,12 +374,47 @@ impl Pointing {
     }
 }
 
-fn narrowness(candidates: &Candidates) -> Narrowness {
-    if candidates.ids.is_some() || !candidates.patients.is_empty() {
-        Narrowness::Few
-    } else {
-        Narrowness::Type
+impl Scout<'_> {
+    /// How far a query's own filters narrow it.
+    fn narrowness(&self, query: &Query) -> Narrowness {
+        let candidates = query.candidates();
+        let is_marked = |filter: &Filter| match filter {
+            Filter::Values(values) => self.app.listed.asked(values).is_some(),
+            _ => false,
+        };
+        // Spans of _lastUpdated are what the store is ordered by.
+        let is_browsing = query.filters.iter().all(
+            |filter| matches!(filter, Filter::Values(values) if values.parameter.code == "_lastUpdated"),
+        );
+        if candidates.ids.is_some() || !candidates.patients.is_empty() {
+            Narrowness::Few
+        } else if query.filters.iter().any(is_marked) {
+            Narrowness::Marks
+        } else if is_browsing || !can_be_about_a_patient(query.kind) {
+            Narrowness::Type
+        } else {
+            Narrowness::None
+        }
     }
+}
+
+/// Nothing narrows the search: says what would.
+fn undeclared(query: &Query, pointing: &[Pointing]) -> Failure {
+    let kind = query.kind.name();
+    let of_filters = query.filters.iter().filter_map(|filter| match filter {
+        Filter::Values(values) => Some(values.parameter.code),
+        Filter::Missing(parameter, _) => Some(parameter.code),
+        Filter::Chain(chain) => Some(chain.parameter.code),
+        Filter::Has(_) => None,
+    });
+    let codes = of_filters.chain(pointing.iter().map(|one| one.parameter.code));
+    let names: Vec<String> = codes.map(|code| format!("{kind}.{code}")).collect();
+    let what = if names.is_empty() { "what it asks for".to_owned() } else { names.join(", ") };
+    let text = format!(
+        "Nothing narrows this search of {kind}: {what} is not on the list of search.population, or is asked for \
+         in a way that its marks cannot find. Name a patient or ids, or have the server's operator list it."
+    );
+    Refusal::TooCostly(text).into()
 }
 
 impl Found {

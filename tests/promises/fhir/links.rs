@@ -25,7 +25,7 @@ fn coded(id: &str, patient: &str, code: &str, encounter: Option<&str>) -> Value 
 
 /// Two more patients: bob, of Dr Grey's and managed by a hospital, and eve, whom nobody knows.
 async fn ward() -> Clinic {
-    let clinic = Clinic::open().await;
+    let clinic = Clinic::listing(&["Observation.code"]).await;
     clinic
         .put(&json!({"resourceType": "Organization", "id": "city", "name": "City Hospital", "partOf": to("Organization/trust")}))
         .await;
@@ -69,7 +69,7 @@ async fn links_are_followed_both_ways() {
     let clinic = ward().await;
     let cases: [(&str, &[&str]); 18] = [
         ("Patient?name=ang", &["bob"]),
-        ("Patient?name:contains=nd", &["eve"]),
+        ("Patient?_id=bob,eve&name:contains=nd", &["eve"]),
         ("Observation?subject.name=angstrom", &["sugar", "salt"]),
         ("Observation?subject:Patient.name=an", &["sugar", "salt", "secret"]),
         ("Observation?patient.organization.name=city", &["sugar", "salt", "secret"]),
@@ -205,4 +205,68 @@ async fn sorted_pages_hold_every_match_once_in_order() {
             assert_eq!(order.join(" "), expected.to_lowercase(), "{sort} {count}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_mark_finds_is_refused_without_a_patient_and_says_how_to_declare_it() {
+    let clinic = ward().await;
+    for (query, names) in [
+        ("Observation?status=final", "Observation.status"),
+        ("Patient?gender=female", "Patient.gender"),
+        ("Patient?name=a", "Patient.name"),
+        ("Patient?name:contains=ang", "Patient.name"),
+        ("Patient?name:missing=false", "Patient.name"),
+        ("Patient?identifier:not=x", "Patient.identifier"),
+        ("Observation?value-quantity=gt5", "Observation.value-quantity"),
+        ("Patient?_has:Observation:patient:status=final", "Observation.status"),
+        ("Observation?_id=sugar&_revinclude=Observation:derived-from", "Observation.derived-from"),
+    ] {
+        let reply = clinic.importer.get(&format!("/fhir/{query}")).await.expect(400);
+        assert_eq!(reply.issue(), "too-costly", "{query}");
+        let text = reply.json()["issue"][0]["details"]["text"].as_str().unwrap().to_owned();
+        assert!(text.contains(names) && text.contains("search.population"), "{query}: {text}");
+    }
+    // The same is answered where a patient or an id narrows it, and of records about nobody.
+    for query in [
+        "Observation?patient=bob&status=final",
+        "Patient?_id=bob&gender:missing=true",
+        "Patient?_id=bob&_has:Observation:patient:status=final",
+        "Organization?name:contains=city",
+        "Organization?name:missing=false",
+    ] {
+        let bundle = clinic.importer.get(&format!("/fhir/{query}")).await.expect(200).json();
+        assert_ne!(bundle["total"], 0, "{query}");
+    }
+}
+
+/// An update or deletion takes the old marks away, and a new list makes them anew at the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_follow_their_records_and_their_list() {
+    let clinic = Clinic::open().await;
+    let named = |family: &str| {
+        let mut one = patient("bob", &[]);
+        one["name"] = json!([{"family": family}]);
+        one
+    };
+    let finds = async |query: &str| {
+        ids(&clinic.importer.get(&format!("/fhir/{query}")).await.expect(200).json()).len()
+    };
+    clinic.put(&named("Quist")).await;
+    assert_eq!((finds("Patient?name=quist").await, finds("Patient?name=rask").await), (1, 0));
+    clinic.put(&named("Rask")).await;
+    assert_eq!((finds("Patient?name=quist").await, finds("Patient?name=rask").await), (0, 1));
+    let marked = "SELECT 1 FROM search_mark WHERE type = 103 AND marks <> '{}'";
+    assert_eq!(clinic.sql(marked).await.unwrap(), 2);
+    let _gone = clinic.importer.delete("/fhir/Patient/bob").await.expect(204);
+    assert_eq!(finds("Patient?name=rask").await, 0);
+    assert_eq!(clinic.sql(marked).await.unwrap(), 1);
+
+    let observations = "SELECT 1 FROM search_mark WHERE type = 96";
+    assert_eq!(clinic.sql(observations).await.unwrap(), 0, "an Observation without identifier bears no mark");
+    let (mut config, database, _folder) = clinic.server.stop().await;
+    config.search.population = vec!["Observation.status".to_owned()];
+    let running = custodia::host::start(config, custodia::clock::Clock::machine()).await.unwrap();
+    let owner = database.connect(custodia::store::cluster::Role::Owner).await;
+    assert_eq!(owner.execute(observations, &[]).await.unwrap(), 1);
+    running.stop().await.unwrap();
 }

@@ -1,0 +1,357 @@
+//! The list of parameters that find records without a patient being named, and what is marked for each.
+//!
+//! May import only std and what stands beside it in `fhir`.
+//!
+//! A mark narrows and decides nothing: a search that has one opens every record that bears it. Of each value there
+//! is a mark, or for texts and dates a few, so that what is asked for always has one that every match bears:
+//!
+//! | value | marks |
+//! |---|---|
+//! | text | its first 2, 3, 4, 6, 8 and 12 letters, folded, and the whole |
+//! | code, identifier, flag | the code in lower case, without its system |
+//! | reference | the record it points at, by opaque key; or the URL |
+//! | URL | the URL without a version |
+//! | date, period | for its first day and its last: the day and the spans of 8, 64, 512 and 4,096 days it is in |
+//!
+//! Numbers, quantities and composites have none.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike as _, Duration, Utc};
+use serde_json::Value;
+
+use super::super::compartment::can_be_about_a_patient;
+use super::super::kinds::ResourceType;
+use super::super::reference::BaseUrl;
+use super::Prefix;
+use super::date::DateRange;
+use super::filter::Values;
+use super::fold::fold;
+use super::holds::{local, texts};
+use super::index::{Compiled, Searches, Source};
+use super::parameters::Kind;
+use super::path::{Datatype, Path};
+use super::span::span;
+use super::term::{Modifier, Target, Term};
+
+/// The lengths of the text beginnings that are marked, in characters.
+const BEGINNINGS: [usize; 6] = [2, 3, 4, 6, 8, 12];
+/// A span of days is this power of two times as long as the one in it.
+const SPAN_BITS: u32 = 3;
+/// How many sizes of spans there are.
+const SPANS: u8 = 5;
+/// Days of the years 1800 to 2199, counted from the year 1; dates outside count as the nearest.
+const DAYS: (i32, i32) = (657_072, 803_168);
+/// The most marks of one value that is asked for; a search that would need more is not narrowed by it.
+const ASKED_MAX: usize = 256;
+
+/// What is on the list by itself: for types about patients, by type or for all (`*`).
+const DEFAULT: [(&str, &str); 47] = [
+    ("*", "identifier"),
+    ("*", "encounter"),
+    ("*", "context"),
+    ("Patient", "name"),
+    ("Patient", "family"),
+    ("Patient", "given"),
+    ("Patient", "birthdate"),
+    ("Patient", "telecom"),
+    ("Patient", "phone"),
+    ("Patient", "email"),
+    ("Patient", "general-practitioner"),
+    ("Patient", "organization"),
+    ("Patient", "link"),
+    ("Person", "name"),
+    ("Person", "birthdate"),
+    ("RelatedPerson", "name"),
+    ("Appointment", "actor"),
+    ("Appointment", "practitioner"),
+    ("Appointment", "location"),
+    ("Appointment", "status"),
+    ("Appointment", "date"),
+    ("AppointmentResponse", "appointment"),
+    ("Encounter", "participant"),
+    ("Encounter", "practitioner"),
+    ("Encounter", "location"),
+    ("Encounter", "service-provider"),
+    ("Encounter", "status"),
+    ("Encounter", "date"),
+    ("ServiceRequest", "requester"),
+    ("ServiceRequest", "performer"),
+    ("ServiceRequest", "status"),
+    ("ServiceRequest", "authored"),
+    ("ServiceRequest", "occurrence"),
+    ("Task", "owner"),
+    ("Task", "requester"),
+    ("Task", "focus"),
+    ("Task", "status"),
+    ("Task", "authored-on"),
+    ("Task", "period"),
+    ("DiagnosticReport", "performer"),
+    ("DiagnosticReport", "results-interpreter"),
+    ("DiagnosticReport", "based-on"),
+    ("DiagnosticReport", "status"),
+    ("DiagnosticReport", "date"),
+    ("DiagnosticReport", "issued"),
+    ("CareTeam", "participant"),
+    ("Provenance", "target"),
+];
+/// What is never marked of a record about a patient, whatever the configuration says: few values, and each of them
+/// tells much.
+const NEVER: [&str; 4] = ["gender", "_security", "_tag", "deceased"];
+
+/// The list in force.
+pub struct Listed {
+    /// In the order of [`ResourceType::all`].
+    types: Vec<Vec<Arc<Compiled>>>,
+}
+
+/// What is marked of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mark<'a> {
+    /// A text begins with this.
+    Begins(Cow<'a, str>),
+    /// A text is this.
+    Whole(Cow<'a, str>),
+    /// A code.
+    Code(Cow<'a, str>),
+    /// A URL.
+    Url(Cow<'a, str>),
+    /// A record of this server.
+    Record(ResourceType, Cow<'a, str>),
+    /// The first day is in a span: its size and number.
+    First(u8, i32),
+    /// The last day is in a span.
+    Last(u8, i32),
+}
+
+impl Listed {
+    /// The default list with what else is named: `Type.parameter`, or `all` for everything that can be.
+    ///
+    /// # Errors
+    /// The first name that no parameter has, or that is never listed.
+    pub fn of(searches: &Searches, more: &[String]) -> Result<Self, String> {
+        for name in more.iter().filter(|name| *name != "all") {
+            let known = name.split_once('.').and_then(|(kind, code)| {
+                searches.find(ResourceType::from_name(kind)?, code).filter(|one| can_be_listed(one))
+            });
+            if known.is_none() {
+                return Err(name.clone());
+            }
+        }
+        let all = more.iter().any(|name| name == "all");
+        let types = ResourceType::all().map(|kind| {
+            let by_default = |code: &str| {
+                DEFAULT.iter().any(|(of, name)| (*of == "*" || *of == kind.name()) && *name == code)
+            };
+            let named =
+                |code: &str| more.iter().any(|name| name.split_once('.') == Some((kind.name(), code)));
+            let wanted = |one: &&Arc<Compiled>| {
+                can_be_listed(one)
+                    && (all || !can_be_about_a_patient(kind) || by_default(one.code) || named(one.code))
+            };
+            searches.of(kind).iter().filter(wanted).cloned().collect()
+        });
+        Ok(Self { types: types.collect() })
+    }
+
+    /// The parameters of a type that are on the list, in alphabetical order.
+    #[must_use]
+    pub fn parameters(&self, kind: ResourceType) -> &[Arc<Compiled>] {
+        self.types.get(usize::from(kind.code().unsigned_abs()).saturating_sub(1)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of everything on the list: marks made by the same names are the same.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.types.iter().flatten().map(|one| format!("{}.{}", one.of.name(), one.code))
+    }
+
+    /// Calls `visit` with every mark of a resource.
+    pub fn marks<'a>(
+        &self,
+        kind: ResourceType,
+        resource: &'a Value,
+        base: &BaseUrl,
+        visit: &mut dyn FnMut(&Compiled, Mark<'a>),
+    ) {
+        for parameter in self.parameters(kind) {
+            parameter.visit(resource, &mut |path, value| {
+                of_value(parameter, path, value, base, &mut |mark| visit(parameter, mark));
+            });
+        }
+    }
+
+    /// The marks of which every match of these values bears one; `None` if there are none, or too many.
+    #[must_use]
+    pub fn asked(&self, values: &Values) -> Option<Vec<Mark<'static>>> {
+        let parameter = &values.parameter;
+        if !self.has(parameter) || values.is_negated() {
+            return None;
+        }
+        let mut marks = Vec::new();
+        for term in &values.any {
+            marks.extend(of_term(parameter, values.modifier, term)?);
+        }
+        (marks.len() <= ASKED_MAX).then_some(marks)
+    }
+
+    /// Whether a parameter is on the list.
+    #[must_use]
+    pub fn has(&self, parameter: &Compiled) -> bool {
+        self.parameters(parameter.of).binary_search_by(|one| one.code.cmp(parameter.code)).is_ok()
+    }
+}
+
+fn can_be_listed(parameter: &Compiled) -> bool {
+    let sort =
+        matches!(parameter.kind, Kind::String | Kind::Token | Kind::Reference | Kind::Date | Kind::Uri);
+    let known = matches!(parameter.code, "_id" | "_lastUpdated");
+    let never = NEVER.contains(&parameter.code) && can_be_about_a_patient(parameter.of);
+    sort && !known && !never && matches!(parameter.source, Source::Paths(_))
+}
+
+fn of_value<'a>(
+    parameter: &Compiled,
+    path: &Path,
+    value: &'a Value,
+    base: &BaseUrl,
+    visit: &mut dyn FnMut(Mark<'a>),
+) {
+    let member = |value: &'a Value, name: &str| value.get(name).and_then(Value::as_str);
+    let code = |text: &'a str| Mark::Code(text.to_lowercase().into());
+    match (parameter.kind, path.datatype) {
+        (Kind::String, datatype) => texts(datatype, value, &mut |text| {
+            let folded = fold(text);
+            for length in BEGINNINGS {
+                let Some(beginning) = beginning(&folded, length) else { break };
+                visit(Mark::Begins(beginning.to_owned().into()));
+            }
+            visit(Mark::Whole(folded.into()));
+        }),
+        (Kind::Date, datatype) => {
+            if let Some(span) = span(datatype, value) {
+                days(Mark::First, first_day(span.from), visit);
+                days(Mark::Last, last_day(span.until), visit);
+            }
+        }
+        (Kind::Reference, datatype) => {
+            let text =
+                if datatype == Datatype::Reference { member(value, "reference") } else { value.as_str() };
+            let Some(text) = text else { return };
+            match local(text, base) {
+                Some((kind, id)) => visit(Mark::Record(kind, id)),
+                None => visit(Mark::Url(without_version(text).into())),
+            }
+        }
+        (Kind::Uri, _) => {
+            value.as_str().map(|text| Mark::Url(without_version(text).into())).into_iter().for_each(visit)
+        }
+        (_, Datatype::CodeableConcept) => {
+            let codings = value.get("coding").and_then(Value::as_array).into_iter().flatten();
+            codings.filter_map(|one| member(one, "code")).map(code).for_each(visit);
+        }
+        (_, Datatype::Coding) => member(value, "code").map(code).into_iter().for_each(visit),
+        (_, Datatype::Identifier | Datatype::ContactPoint) => {
+            member(value, "value").map(code).into_iter().for_each(visit);
+        }
+        (_, Datatype::Boolean) => {
+            let text = value.as_bool().map(|yes| if yes { "true" } else { "false" });
+            text.map(code).into_iter().for_each(visit);
+        }
+        _ => value.as_str().map(code).into_iter().for_each(visit),
+    }
+}
+
+/// The marks of which a value bears one if it meets the term.
+fn of_term(parameter: &Compiled, modifier: Modifier, term: &Term) -> Option<Vec<Mark<'static>>> {
+    let owned = |text: &str| Cow::Owned(text.to_owned());
+    Some(match term {
+        Term::Begins(text) => {
+            let length = BEGINNINGS.into_iter().rev().find(|length| beginning(text, *length).is_some())?;
+            vec![Mark::Begins(owned(beginning(text, length)?))]
+        }
+        Term::Exactly(text) => vec![Mark::Whole(fold(text).into())],
+        Term::Token(token) => vec![Mark::Code(owned(token.lower.as_ref()?))],
+        Term::OfType { value, .. } => vec![Mark::Code(value.to_lowercase().into())],
+        Term::Reference(Target::Local(Some(kind), id)) => vec![Mark::Record(*kind, owned(id.as_str()))],
+        Term::Reference(Target::Local(None, id)) => {
+            parameter.targets().into_iter().map(|kind| Mark::Record(kind, owned(id.as_str()))).collect()
+        }
+        Term::Reference(Target::Url(url, _)) => vec![Mark::Url(owned(url))],
+        Term::Uri(url) if modifier == Modifier::None => vec![Mark::Url(owned(without_version(url)))],
+        Term::Date(prefix, range) => of_range(*prefix, range)?,
+        _ => return None,
+    })
+}
+
+/// Which first or last days a span must have to meet a prefix (`Span::meets`): each case is necessary.
+fn of_range(prefix: Prefix, range: &DateRange) -> Option<Vec<Mark<'static>>> {
+    let (from, until) = (first_day(Some(range.from)), last_day(Some(range.until)));
+    Some(match prefix {
+        Prefix::Eq => cover(Mark::First, from, until),
+        Prefix::Gt | Prefix::Ge => cover(Mark::Last, from, DAYS.1),
+        Prefix::Lt | Prefix::Le | Prefix::Ap => cover(Mark::First, DAYS.0, until),
+        // A span that starts when the range ends starts on its last day at the earliest.
+        Prefix::Sa => cover(Mark::First, until, DAYS.1),
+        Prefix::Eb => cover(Mark::Last, DAYS.0, from),
+        Prefix::Ne => return None,
+    })
+}
+
+/// The fewest spans that make up all days from one to another, both included.
+fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
+    let (mut marks, mut low, mut high, mut size) = (Vec::new(), from, until, 0_u8);
+    let in_one = (1 << SPAN_BITS) - 1;
+    while low <= high {
+        if size + 1 == SPANS {
+            marks.extend((low..=high).map(|number| mark(size, number)));
+            break;
+        }
+        while low <= high && low & in_one != 0 {
+            marks.push(mark(size, low));
+            low += 1;
+        }
+        while low <= high && high & in_one != in_one {
+            marks.push(mark(size, high));
+            high -= 1;
+        }
+        (low, high) = (low >> SPAN_BITS, high >> SPAN_BITS);
+        size += 1;
+    }
+    marks
+}
+
+/// The spans a day is in.
+fn days<'a>(mark: fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
+    for size in 0..SPANS {
+        visit(mark(size, day >> (u32::from(size) * SPAN_BITS)));
+    }
+}
+
+/// The day of an instant; without one, the first there is.
+fn first_day(from: Option<DateTime<Utc>>) -> i32 {
+    from.map_or(DAYS.0, day_of)
+}
+
+/// The day of the last instant before this one; without one, the last there is.
+fn last_day(until: Option<DateTime<Utc>>) -> i32 {
+    until.map_or(DAYS.1, |until| day_of(until - Duration::nanoseconds(1)))
+}
+
+fn day_of(at: DateTime<Utc>) -> i32 {
+    at.num_days_from_ce().clamp(DAYS.0, DAYS.1)
+}
+
+/// The first letters of a text; `None` if it has fewer.
+fn beginning(text: &str, length: usize) -> Option<&str> {
+    let end = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(length)?;
+    text.get(..end)
+}
+
+fn without_version(url: &str) -> &str {
+    url.split_once('|').map_or(url, |(url, _)| url)
+}
+
+#[cfg(test)]
+#[path = "listed_tests.rs"]
+mod tests;

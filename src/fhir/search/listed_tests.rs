@@ -1,0 +1,179 @@
+#![expect(clippy::unwrap_used, reason = "tests")]
+use super::super::super::definitions::loaded;
+use super::super::super::kinds::LogicalId;
+use super::super::{Filter, Handling, Query, Request, form};
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn searches() -> &'static Searches {
+    static COMPILED: std::sync::OnceLock<Searches> = std::sync::OnceLock::new();
+    COMPILED.get_or_init(|| Searches::compile(loaded()))
+}
+
+fn base() -> BaseUrl {
+    BaseUrl::parse("https://records.example/fhir").unwrap()
+}
+
+fn marks(listed: &Listed, resource: &Value) -> Vec<(&'static str, Mark<'static>)> {
+    let kind = ResourceType::from_name(resource.get("resourceType").unwrap().as_str().unwrap()).unwrap();
+    let resource: &'static Value = Box::leak(Box::new(resource.clone()));
+    let mut found = Vec::new();
+    listed.marks(kind, resource, &base(), &mut |parameter, mark| found.push((parameter.code, mark)));
+    found
+}
+
+fn query(kind: &str, text: &str) -> Query {
+    let kind = ResourceType::from_name(kind).unwrap();
+    let now = "2024-06-01T00:00:00Z".parse().unwrap();
+    let base = base();
+    let request = Request { kind, searches: searches(), base: &base, handling: Handling::Strict, now };
+    Query::parse(request, &form::decode(text.as_bytes()).unwrap()).unwrap()
+}
+
+/// The marks asked for by the first filter of a query.
+fn asked(listed: &Listed, query: &Query) -> Option<Vec<Mark<'static>>> {
+    match query.filters.first().unwrap() {
+        Filter::Values(values) => listed.asked(values),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_default_list_names_parameters_there_are() {
+    let listed = Listed::of(searches(), &[]).unwrap();
+    let names: Vec<String> = listed.names().collect();
+    for (kind, code) in DEFAULT {
+        assert!(
+            names.iter().any(|name| name
+                .split_once('.')
+                .is_some_and(|(k, c)| c == code && (kind == "*" || kind == k))),
+            "{kind}.{code}"
+        );
+    }
+    for never in
+        ["Patient.gender", "Patient._security", "Patient.deceased", "Observation.code", "Condition.code"]
+    {
+        assert!(!names.iter().any(|name| name == never), "{never}");
+    }
+    assert!(
+        names.iter().any(|name| name == "Practitioner.gender"),
+        "a record about nobody is marked by everything"
+    );
+    let all = Listed::of(searches(), &["all".to_owned()]).unwrap();
+    assert!(all.names().count() > names.len());
+    assert!(!all.names().any(|name| name == "Patient.gender"));
+    let one = Listed::of(searches(), &["Observation.code".to_owned()]).unwrap();
+    assert_eq!(one.names().count(), names.len() + 1);
+    for wrong in
+        ["Patient.gender", "Observation.nothing", "code", "Observation.value-quantity", "Nothing.code"]
+    {
+        assert_eq!(Listed::of(searches(), &[wrong.to_owned()]).err().as_deref(), Some(wrong));
+    }
+}
+
+#[test]
+fn what_a_query_asks_for_is_what_a_match_bears() {
+    let listed = Listed::of(searches(), &["all".to_owned()]).unwrap();
+    let patient = json!({"resourceType": "Patient", "name": [{"family": "Müller-Lüdenscheidt", "given": ["Al"]}],
+        "birthDate": "1980-02-29", "identifier": [{"system": "urn:a", "value": "X 1"}],
+        "generalPractitioner": [{"reference": "Practitioner/p"}], "active": true,
+        "telecom": [{"value": "A@B.C"}], "meta": {"profile": ["http://p/1|2"]}});
+    let encounter = json!({"resourceType": "Encounter", "period": {"start": "2020-01-31T10:00:00Z"}, "status": "finished"});
+    for (resource, text, narrowed) in [
+        (&patient, "name=mu", true),
+        (&patient, "name=MÜLLER-LUEDEN", true),
+        (&patient, "name=muller-ludenscheidt", true),
+        (&patient, "family:exact=Müller-Lüdenscheidt", true),
+        (&patient, "name=m", false),
+        (&patient, "name:contains=lud", false),
+        (&patient, "name=mu,x", false),
+        (&patient, "identifier=urn:a%7Cx%201", true),
+        (&patient, "identifier=urn:a%7C", false),
+        (&patient, "identifier:not=x", false),
+        (&patient, "active=TRUE,true", true),
+        (&patient, "email=a@b.c", true),
+        (&patient, "general-practitioner=p", true),
+        (&patient, "general-practitioner=Practitioner/p", true),
+        (&patient, "general-practitioner=https://records.example/fhir/Practitioner/p", true),
+        (&patient, "_profile=http://p/1", true),
+        (&patient, "_profile:below=http://p", false),
+        (&patient, "birthdate=1980", true),
+        (&patient, "birthdate=ne1980", false),
+        (&patient, "birthdate=gt1979", true),
+        (&encounter, "date=ge2030", true),
+        (&encounter, "date=sa2020-01-31", true),
+        (&encounter, "date=lt2020-02", true),
+        (&encounter, "status=finished", true),
+    ] {
+        let kind = resource.get("resourceType").unwrap().as_str().unwrap();
+        let query = query(kind, text);
+        let wanted = asked(&listed, &query);
+        assert_eq!(wanted.is_some(), narrowed, "{text}");
+        if query.holds(resource)
+            && let Some(wanted) = wanted
+        {
+            assert!(marks(&listed, resource).iter().any(|(_, mark)| wanted.contains(mark)), "{text}");
+        }
+    }
+    let many = (0..=ASKED_MAX / 2).map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
+    assert!(asked(&listed, &query("Patient", &format!("identifier={many}"))).is_some());
+    let _id = LogicalId::parse("x");
+}
+
+#[test]
+fn few_spans_make_up_any_time() {
+    for (from, until) in [(DAYS.0, DAYS.1), (700_000, 700_000), (700_001, 765_432), (DAYS.0, 730_000)] {
+        let marks = cover(Mark::First, from, until);
+        assert!(marks.len() <= 104, "{}", marks.len());
+        for day in [from, from + 1, until - 1, until, from - 1, until + 1] {
+            let mut spans = Vec::new();
+            days(Mark::First, day, &mut |mark| spans.push(mark));
+            assert_eq!(spans.iter().any(|span| marks.contains(span)), (from..=until).contains(&day), "{day}");
+        }
+    }
+}
+
+proptest! {
+    /// The invariant of the blind index: what matches is found.
+    #[test]
+    fn no_match_is_without_a_mark_that_was_asked_for(
+        start in proptest::option::of((1990_u32..2030, 1_u32..13, 1_u32..29)),
+        days_long in proptest::option::of(0_i64..4_000),
+        prefix in "|eq|gt|ge|lt|le|sa|eb|ap",
+        asked_year in 1985_u32..2035, month in 1_u32..13, precise in any::<bool>(),
+    ) {
+        let listed = Listed::of(searches(), &[]).unwrap();
+        let mut period = serde_json::Map::new();
+        let first = start.map(|(y, m, d)| chrono::NaiveDate::from_ymd_opt(y.cast_signed(), m, d).unwrap());
+        if let Some(first) = first {
+            period.insert("start".to_owned(), json!(first.to_string()));
+        }
+        if let Some(long) = days_long {
+            let last = first.unwrap_or(chrono::NaiveDate::from_ymd_opt(2010, 1, 1).unwrap()) + Duration::days(long);
+            period.insert("end".to_owned(), json!(last.to_string()));
+        }
+        let resource = json!({"resourceType": "Encounter", "period": period});
+        let date = if precise { format!("{asked_year}-{month:02}-15") } else { format!("{asked_year}-{month:02}") };
+        let query = query("Encounter", &format!("date={prefix}{date}"));
+        if query.holds(&resource) {
+            let wanted = asked(&listed, &query).unwrap();
+            prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{prefix}{date} {resource}");
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_name_finds_it(name in "[A-Za-zäöüßéŁø' -]{2,20}", length in 1_usize..20) {
+        let listed = Listed::of(searches(), &[]).unwrap();
+        let resource = json!({"resourceType": "Patient", "name": [{"family": name}]});
+        let asked_for: String = name.chars().take(length).collect();
+        prop_assume!(!fold(&asked_for).is_empty());
+        let mut url = "x".to_owned();
+        form::append(&mut url, "family", &asked_for);
+        let query = query("Patient", url.trim_start_matches("x?"));
+        prop_assert!(query.holds(&resource));
+        if let Some(wanted) = asked(&listed, &query) {
+            prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Making blind marks anew, when the list they are made by has changed.
+//!
+//! Runs at start, before the doors open: a search by a list that the stored marks were not made by would miss records
+//! and not say so. Nothing is disclosed: marks are worked out of records and stored beside them.
+
+use serde_json::Value;
+
+use super::{Failure, desk::marks, open::open_for_marks};
+use crate::{
+    app::App,
+    fhir::{kinds::ResourceType, reference::BaseUrl, search::Listed},
+    seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
+    store::search::View,
+    tenant::TenantId,
+};
+
+/// Records marked in one transaction.
+const AT_ONCE: i64 = 1_000;
+
+/// Makes a tenant's marks anew unless they were made by the list in force; how many records were looked at.
+///
+/// If we crash here, the list is not noted down, and the next start begins again.
+///
+/// # Errors
+/// [`Failure`] when the database is away or a record does not open.
+pub async fn make_anew(app: &App, tenant: TenantId) -> Result<u64, Failure> {
+    let digest = list_digest(&app.listed);
+    if app.store.search_list(tenant).await?.as_deref() == Some(&digest) {
+        return Ok(0);
+    }
+    let keys = app.keyring.tenant(tenant)?;
+    let view = View { tenant, actor: None, now: app.clock.now() };
+    let (mut after, mut seen) = (None, 0_u64);
+    loop {
+        let rows = app.store.current_after(tenant, after, AT_ONCE).await?;
+        let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < AT_ONCE;
+        let mut marked = Vec::with_capacity(rows.len());
+        for row in &rows {
+            after = Some((row.at.kind, row.at.key));
+            seen += 1;
+            let Some(opened) = open_for_marks(app, &keys, &view, row).await? else { continue };
+            let asked = (&app.listed, keys.as_ref(), row.at.kind, &app.base);
+            let its = opened.examine(&asked, |plain, asked| of_plain(plain, *asked));
+            marked.push(((tenant.0, row.at.kind.code(), row.at.key), row.at.version, its));
+        }
+        app.store.remark(marked).await?;
+        if last {
+            break;
+        }
+    }
+    app.store.set_search_list(tenant, digest).await?;
+    Ok(seen)
+}
+
+fn of_plain(plain: &Plain, asked: (&Listed, &TenantKeys, ResourceType, &BaseUrl)) -> Vec<BlindMark> {
+    let (listed, keys, kind, base) = asked;
+    let Ok(resource) = serde_json::from_slice::<Value>(&plain.json) else { return Vec::new() };
+    marks(listed, keys, kind, &resource, base)
+}

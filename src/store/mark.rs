@@ -1,0 +1,201 @@
+//! Blind marks: written with their records, and asked for by searches that name no patient.
+
+use diesel::{
+    QueryableByName,
+    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use uuid::Uuid;
+
+use super::{
+    NIL, Row, Store, StoreError,
+    row::RawRow,
+    statement::Statement,
+    write::{Base, Place, lock_current},
+};
+use crate::{fhir::kinds::ResourceType, seal::BlindMark, tenant::TenantId};
+
+/// The marks of a batch, for one statement each way.
+#[derive(Default)]
+pub(super) struct Marks {
+    rows: Vec<(Place, i32, i32)>,
+    flat: Vec<i64>,
+    /// Records that had marks perhaps, and have none now.
+    bare: Vec<Place>,
+}
+
+impl Marks {
+    pub(super) fn push(&mut self, place: Place, marks: &[BlindMark], base: Base) {
+        if marks.is_empty() {
+            if matches!(base, Base::Version(_)) {
+                self.bare.push(place);
+            }
+            return;
+        }
+        let at = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+        let first = at(self.flat.len()).saturating_add(1);
+        self.flat.extend(marks.iter().map(|mark| mark.bits()));
+        self.rows.push((place, first, at(self.flat.len())));
+    }
+
+    /// Part of the ledger's transaction. An update that leaves the marks as they are writes nothing.
+    pub(super) async fn write(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
+        let Self { rows, flat, bare } = self;
+        if !rows.is_empty() {
+            Statement::new(
+                "INSERT INTO search_mark AS m (tenant, type, key, marks)
+                 SELECT k.tenant, k.type, k.key, (f.flat)[k.first:k.last]
+                 FROM (SELECT ? AS flat) AS f, unnest(?, ?, ?, ?, ?) AS k(tenant, type, key, first, last)
+                 ON CONFLICT (tenant, type, key) DO UPDATE SET marks = excluded.marks
+                 WHERE m.marks <> excluded.marks",
+            )
+            .bind::<Array<BigInt>, _>(flat)
+            .bind::<Array<Integer>, _>(rows.iter().map(|row| row.0.0).collect::<Vec<_>>())
+            .bind::<Array<SmallInt>, _>(rows.iter().map(|row| row.0.1).collect::<Vec<_>>())
+            .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.0.2).collect::<Vec<_>>())
+            .bind::<Array<Integer>, _>(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+            .bind::<Array<Integer>, _>(rows.iter().map(|row| row.2).collect::<Vec<_>>())
+            .execute(&mut &*connection)
+            .await?;
+        }
+        if !bare.is_empty() {
+            Statement::new(
+                "DELETE FROM search_mark m USING unnest(?, ?, ?) AS k(tenant, type, key)
+                 WHERE m.tenant = k.tenant AND m.type = k.type AND m.key = k.key",
+            )
+            .bind::<Array<Integer>, _>(bare.iter().map(|place| place.0).collect::<Vec<_>>())
+            .bind::<Array<SmallInt>, _>(bare.iter().map(|place| place.1).collect::<Vec<_>>())
+            .bind::<Array<SqlUuid>, _>(bare.iter().map(|place| place.2).collect::<Vec<_>>())
+            .execute(&mut &*connection)
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(QueryableByName)]
+struct Key {
+    #[diesel(sql_type = SqlUuid)]
+    key: Uuid,
+}
+
+#[derive(QueryableByName)]
+struct Digest {
+    #[diesel(sql_type = Binary)]
+    digest: Vec<u8>,
+}
+
+const ALL: &str = "
+SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
+       r.body, r.entry, d.wrapped, ARRAY[]::bytea[] AS relations
+FROM record r
+LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
+     AND d.under = '00000000-0000-0000-0000-000000000000'
+WHERE r.tenant = ? AND (r.type, r.key) > (?, ?) AND NOT r.deleted
+ORDER BY r.type, r.key LIMIT ?";
+
+impl Store {
+    /// Keys of the records that bear a mark of each of two lists, at most `limit`, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn marked(
+        &self,
+        tenant: TenantId,
+        kind: ResourceType,
+        marks: [&[BlindMark]; 2],
+        limit: i64,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
+        let [one, other] = marks;
+        let rows: Vec<Key> = Statement::new(
+            "SELECT m.key FROM search_mark m
+             WHERE m.marks && ? AND m.marks && ? AND m.tenant = ? AND m.type = ? LIMIT ?",
+        )
+        .bind::<Array<BigInt>, _>(bits(one))
+        .bind::<Array<BigInt>, _>(bits(other))
+        .bind::<Integer, _>(tenant.0)
+        .bind::<SmallInt, _>(kind.code())
+        .bind::<BigInt, _>(limit)
+        .load(&mut self.connection().await?)
+        .await?;
+        Ok(rows.into_iter().map(|row| row.key).collect())
+    }
+
+    /// By which list a tenant's marks were made; `None` if that was never said.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn search_list(&self, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows: Vec<Digest> = Statement::new("SELECT l.digest FROM search_list l WHERE l.tenant = ?")
+            .bind::<Integer, _>(tenant.0)
+            .load(&mut self.connection().await?)
+            .await?;
+        Ok(rows.into_iter().next().map(|row| row.digest))
+    }
+
+    /// Says by which list a tenant's marks are made.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn set_search_list(&self, tenant: TenantId, digest: [u8; 32]) -> Result<(), StoreError> {
+        Statement::new(
+            "INSERT INTO search_list (tenant, digest) VALUES (?, ?)
+             ON CONFLICT (tenant) DO UPDATE SET digest = excluded.digest",
+        )
+        .bind::<Integer, _>(tenant.0)
+        .bind::<Binary, _>(digest.to_vec())
+        .execute(&mut self.connection().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// Current records of a tenant after a place, in the order of type and key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away or answers in another form.
+    pub async fn current_after(
+        &self,
+        tenant: TenantId,
+        after: Option<(ResourceType, Uuid)>,
+        limit: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (kind, key) = after.map_or((0, NIL), |(kind, key)| (kind.code(), key));
+        let rows: Vec<RawRow> = Statement::new(ALL)
+            .bind::<Integer, _>(tenant.0)
+            .bind::<SmallInt, _>(kind)
+            .bind::<SqlUuid, _>(key)
+            .bind::<BigInt, _>(limit)
+            .load(&mut self.connection().await?)
+            .await?;
+        rows.into_iter().map(RawRow::into_row).collect()
+    }
+
+    /// Sets the marks of versions that are still current, outside the ledger's transaction: they say nothing that the
+    /// records do not. What was written in between has marks of its own.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away; then none is set.
+    pub async fn remark(&self, marked: Vec<(Place, i32, Vec<BlindMark>)>) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        connection.batch_execute("BEGIN").await?;
+        let done = set(&connection, &marked).await;
+        connection.batch_execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        Ok(done?)
+    }
+}
+
+async fn set(
+    connection: &AsyncPgConnection,
+    marked: &[(Place, i32, Vec<BlindMark>)],
+) -> diesel::QueryResult<()> {
+    let places: Vec<Place> = marked.iter().map(|(place, ..)| *place).collect();
+    let current = lock_current(connection, &places).await?;
+    let mut marks = Marks::default();
+    for (place, version, its) in marked {
+        if current.get(place) == Some(version) {
+            marks.push(*place, its, Base::Version(*version));
+        }
+    }
+    marks.write(connection).await
+}
