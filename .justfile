@@ -29,6 +29,10 @@ bench *args:
 fuzz-long cases="100000":
     PROPTEST_CASES={{ cases }} cargo test --release
 
+# Random searches against brute force over plaintext; the seed is printed, and CUSTODIA_SEARCH_SEED sets it.
+search-long searches="200000":
+    CUSTODIA_SEARCHES={{ searches }} cargo test --release --test search -- --nocapture
+
 # kill -9 under load, the long form: the server a hundred times, then PostgreSQL a hundred times.
 chaos-long kills="100":
     cargo build --release -p custodia -p custodia-audit -p custodia-load
