@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 43] = [
+pub const KEYS: [Key; 44] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),

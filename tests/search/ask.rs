@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
 use serde_json::Value;
 
 use crate::{
@@ -487,7 +486,7 @@ fn date_holds(prefix: &str, text: &str, (low, high): (Option<i128>, Option<i128>
         "sa" => low.is_some_and(|low| low >= until),
         "eb" => high.is_some_and(|high| high <= from),
         _ => {
-            let now = i128::from(Utc::now().timestamp_nanos_opt().unwrap());
+            let now = i128::from(custodia::clock::Clock::machine().now().timestamp_nanos_opt().unwrap());
             let gap = (now - from).abs() / 10;
             low.is_none_or(|low| low < until + gap) && high.is_none_or(|high| high > from - gap)
         }

@@ -111,8 +111,10 @@ pub(crate) const TABLE: [Row; 75] = [
 /// Makes a record less tidy than Synthea's: accents, periods without an end, numbers with trailing zeros, partial dates.
 pub(crate) fn disturb(resource: &mut Value, n: usize) {
     match resource["resourceType"].as_str().unwrap() {
-        "Patient" if n % 2 == 0 => resource["name"][0]["family"] = json!(format!("Ångström-Núñez {n}")),
-        "Observation" if n % 5 == 0 => {
+        "Patient" if n.is_multiple_of(2) => {
+            resource["name"][0]["family"] = json!(format!("Ångström-Núñez {n}"))
+        }
+        "Observation" if n.is_multiple_of(5) => {
             let start = resource["effectiveDateTime"].clone();
             resource.as_object_mut().unwrap().remove("effectiveDateTime");
             resource["effectivePeriod"] = json!({"start": start});
@@ -120,13 +122,13 @@ pub(crate) fn disturb(resource: &mut Value, n: usize) {
         "Observation" if n % 5 == 1 && resource.get("valueQuantity").is_some() => {
             resource["valueQuantity"]["value"] = serde_json::from_str("12.50").unwrap();
         }
-        "Condition" if n % 2 == 0 => {
+        "Condition" if n.is_multiple_of(2) => {
             let year = resource["onsetDateTime"].as_str().map(|text| text[..4].to_owned());
             if let Some(year) = year {
                 resource["onsetDateTime"] = json!(year);
             }
         }
-        "Encounter" if n % 3 == 0 => _ = resource["period"].as_object_mut().unwrap().remove("end"),
+        "Encounter" if n.is_multiple_of(3) => _ = resource["period"].as_object_mut().unwrap().remove("end"),
         _ => {}
     }
 }
