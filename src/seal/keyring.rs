@@ -164,7 +164,7 @@ pub struct TenantKeys {
     wrap: NamedKey,
     common: Zeroizing<[u8; 32]>,
     account: NamedKey,
-    cursor: NamedKey,
+    pub(super) cursor: NamedKey,
     index: hmac::Key,
     proof: hmac::Key,
     blind: hmac::Key,
@@ -336,34 +336,6 @@ impl TenantKeys {
         let binding = self.account_binding(id, version);
         let padded = self.account.open(Content::Account, &binding, sealed)?;
         press::unpress(&padded, Compression::None).map(Zeroizing::new)
-    }
-
-    /// Seals where a page of a search begins: what is known of it, then what was worked out of a record.
-    ///
-    /// # Errors
-    /// [`KeyError::Seal`] when sealing fails.
-    pub fn seal_cursor(
-        &self,
-        bound_to: &[&[u8]],
-        head: &[u8],
-        place: &Opened<Vec<u8>>,
-    ) -> Result<Sealed, KeyError> {
-        let plain = [head, place.inner()].concat();
-        Ok(self.cursor.seal(Content::Cursor, Compression::None, &Binding::new(bound_to), &plain)?)
-    }
-
-    /// Opens what [`TenantKeys::seal_cursor`] sealed; the head has `N` bytes.
-    ///
-    /// # Errors
-    /// [`OpenError`] when it is not bound to this.
-    pub fn open_cursor<const N: usize>(
-        &self,
-        bound_to: &[&[u8]],
-        sealed: &Sealed,
-    ) -> Result<([u8; N], Opened<Vec<u8>>), OpenError> {
-        let plain = self.cursor.open(Content::Cursor, &Binding::new(bound_to), sealed)?;
-        let (head, place) = plain.split_first_chunk::<N>().ok_or(OpenError::Plaintext)?;
-        Ok((*head, Opened::new(place.to_vec())))
     }
 
     fn key_binding(&self, id: Uuid, version: u16) -> Binding {

@@ -4,6 +4,7 @@
 //! version. May import `clock`, `config`, `fhir`, `answer`, `refusal`; names ring, never the database.
 
 pub mod blind;
+mod cursor;
 pub mod envelope;
 pub mod keyring;
 pub mod keystore;
