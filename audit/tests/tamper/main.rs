@@ -150,6 +150,16 @@ fn both_verifiers_agree_on_any_damage() {
     }
 }
 
+/// An auditor is to read it in a sitting.
+#[test]
+fn the_second_verifier_stays_short() {
+    for (name, lines_max) in [("verify.py", 400), ("tlog.py", 250)] {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        assert!(text.lines().count() < lines_max, "{name}: {} lines", text.lines().count());
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{name}: a line is too long");
+    }
+}
+
 #[test]
 fn both_verifiers_agree_on_proofs_and_policies() {
     let folder = Folder::new("proofs");
