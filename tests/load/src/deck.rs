@@ -47,6 +47,8 @@ pub(crate) struct Deck {
     pub(crate) base: Uri,
     /// `/fhir/Observation`
     pub(crate) observation: Uri,
+    /// Entries in the log when everything was seeded.
+    pub(crate) log_size: u64,
 }
 
 /// How much to seed, and for whom.
@@ -83,8 +85,16 @@ impl Deck {
         let search = |patient: &String| uri(&format!("{BASE}/Observation?patient={patient}&_count=20"));
         let searches = patients.iter().map(search).collect::<Result<_, Fault>>()?;
         let observation = uri(&format!("{BASE}/Observation"))?;
-        Ok(Arc::new(Self { patients, searches, observations, base: uri(BASE)?, observation }))
+        let log_size = log_size(caller.clone()).await?;
+        Ok(Arc::new(Self { patients, searches, observations, base: uri(BASE)?, observation, log_size }))
     }
+}
+
+/// The size of the log, by the receipt of an answer.
+async fn log_size(mut caller: Caller) -> Result<u64, Fault> {
+    let answer = caller.send(Call::get(uri(&format!("{BASE}/metadata"))?), Keep::Body).await;
+    let receipt = answer.ok().and_then(|reply| reply.receipt());
+    Ok(receipt.ok_or_else(|| Fault::refused("an answer without a receipt"))? + 1)
 }
 
 /// A path as a request target.

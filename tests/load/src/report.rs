@@ -96,7 +96,7 @@ impl Row {
 fn floor_per_s(workload: Workload, floor: &Floor) -> f64 {
     let (select, insert) = (floor.select.per_s, floor.insert.per_s);
     match workload {
-        Workload::Read | Workload::SearchPatient => select,
+        Workload::Read | Workload::SearchPatient | Workload::Proof => select,
         Workload::Create | Workload::Update | Workload::Transaction => insert,
         Workload::Mixed => 1.0 / (0.85 / select + 0.15 / insert),
     }

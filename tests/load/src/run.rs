@@ -56,6 +56,7 @@ async fn measure_all(options: &RunOptions, demo: &Demo, owner: Option<&str>) -> 
         Who::Physician => Caller::person(demo, "physician").await?,
         Who::Importer => Caller::partner(demo, "importer")?,
     };
+    let auditor = Caller::person(demo, "auditor").await?;
     let (patients, observations) =
         (options.seed_patients, options.seed_observations.max(options.seed_patients));
     let seed = Seed { patients, observations, practitioner, seed: options.seed };
@@ -77,7 +78,8 @@ async fn measure_all(options: &RunOptions, demo: &Demo, owner: Option<&str>) -> 
     for workload in workloads {
         for clients in &options.clients {
             let before = size(size_url).await?;
-            let measured = measure(&caller, &deck, plan(options, workload, *clients), gauge).await?;
+            let caller = if workload == Workload::Proof { &auditor } else { &caller };
+            let measured = measure(caller, &deck, plan(options, workload, *clients), gauge).await?;
             let grown = size(size_url).await?.zip(before).map(|(after, before)| after - before);
             report.push(Row::new(workload, *clients, measured, grown));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     client::Call,
-    deck::Deck,
+    deck::{Deck, uri},
     random::Random,
     records::{self, Transaction},
 };
@@ -27,12 +27,21 @@ pub(crate) enum Workload {
     Transaction,
     /// 70 % read, 15 % search, 10 % create, 5 % update.
     Mixed,
+    /// GET the inclusion proof of a random entry of the log, as the auditor.
+    Proof,
 }
 
 impl Workload {
     /// All of them, in the order they are run.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Read, Self::SearchPatient, Self::Create, Self::Update, Self::Transaction, Self::Mixed];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Read,
+        Self::SearchPatient,
+        Self::Create,
+        Self::Update,
+        Self::Transaction,
+        Self::Mixed,
+        Self::Proof,
+    ];
 
     /// As it is spelled on the command line.
     pub(crate) const fn name(self) -> &'static str {
@@ -43,6 +52,7 @@ impl Workload {
             Self::SearchPatient => "search-patient",
             Self::Transaction => "transaction",
             Self::Mixed => "mixed",
+            Self::Proof => "proof",
         }
     }
 }
@@ -60,6 +70,8 @@ pub(crate) enum Step {
     Search,
     /// POST of a Bundle
     Transaction,
+    /// GET of a proof
+    Proof,
 }
 
 impl Step {
@@ -71,6 +83,7 @@ impl Step {
             Workload::Update => Self::Update,
             Workload::SearchPatient => Self::Search,
             Workload::Transaction => Self::Transaction,
+            Workload::Proof => Self::Proof,
             Workload::Mixed => match random.below(100) {
                 0..70 => Self::Read,
                 70..85 => Self::Search,
@@ -84,7 +97,7 @@ impl Step {
     pub(crate) const fn expected(self) -> u16 {
         match self {
             Self::Create => 201,
-            Self::Read | Self::Update | Self::Search | Self::Transaction => 200,
+            Self::Read | Self::Update | Self::Search | Self::Transaction | Self::Proof => 200,
         }
     }
 
@@ -95,7 +108,7 @@ impl Step {
             Self::Read => 1_000,
             // Each patient has at least one Observation, or the search's Bundle would be below this.
             Self::Search => 1_000,
-            Self::Transaction => 100,
+            Self::Transaction | Self::Proof => 100,
         }
     }
 
@@ -103,7 +116,7 @@ impl Step {
     pub(crate) const fn resources(self, bundle_entries: u32) -> u64 {
         match self {
             Self::Transaction => bundle_entries as u64,
-            Self::Create | Self::Read | Self::Update | Self::Search => 1,
+            Self::Create | Self::Read | Self::Update | Self::Search | Self::Proof => 1,
         }
     }
 
@@ -117,6 +130,9 @@ impl Step {
         Some(match self {
             Self::Read => Call::get(random.pick(&deck.observations)?.uri.clone()),
             Self::Search => Call::get(random.pick(&deck.searches)?.clone()),
+            Self::Proof => {
+                Call::get(uri(&format!("/audit/entries/{}/proof", random.below(deck.log_size))).ok()?)
+            }
             Self::Create => {
                 let text = records::observation(random.pick(&deck.patients)?, None, random.next());
                 Call::send(Method::POST, deck.observation.clone(), text)
