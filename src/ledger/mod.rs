@@ -17,6 +17,7 @@ mod recover;
 mod rows;
 mod scan;
 mod stale;
+mod tiles;
 
 use std::{sync::Arc, time::Duration};
 

@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use custodia_audit::{
     Checkpoint, Edge, Hash, Leaf, ProofFile, Salts, TILE_WIDTH, Tile, TileId, Tiles, Vkey, consistency_proof,
-    group_digest, inclusion_proof, leaf_hash, tiles_for_consistency, tiles_for_inclusion,
+    group_digest, inclusion_proof, tiles_for_consistency, tiles_for_inclusion,
 };
 use diesel::{
     QueryableByName,
     sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::RunQueryDsl as _;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
     head::{self, signed},
     keys::{AuditKeyError, AuditKeys},
+    tiles::Shelf,
 };
 use crate::{
     clock::Clock,
@@ -132,6 +133,7 @@ pub struct LedgerReader {
     pub(super) shard: i16,
     vkey: Vkey,
     origin: Arc<str>,
+    shelf: Shelf,
 }
 
 impl LedgerReader {
@@ -144,7 +146,8 @@ impl LedgerReader {
         origin: Arc<str>,
     ) -> Self {
         let keys = Mutex::new(AuditKeys::new(Arc::clone(&store), keyring, clock));
-        Self { store, keys, shard, vkey, origin }
+        let shelf = Shelf::new(Arc::clone(&store), shard);
+        Self { store, keys, shard, vkey, origin, shelf }
     }
 
     /// Which head of the database it reads.
@@ -193,10 +196,9 @@ impl LedgerReader {
             return Err(ReadError::Beyond);
         }
         let wanted = tiles_for_consistency(first, second).map_err(|_| ReadError::Beyond)?;
-        let mut connection = self.store.connection().await?;
         let mut tiles = Tiles::new();
         for id in wanted {
-            tiles.insert(self.tile_at(&mut connection, id, second).await?);
+            tiles.insert(Tile::clone(&*self.shelf.tile(id, second).await?));
         }
         consistency_proof(first, second, &tiles).map_err(|_| ReadError::Broken)
     }
@@ -207,8 +209,7 @@ impl LedgerReader {
     /// [`ReadError::Beyond`] when the tree does not reach that far.
     pub async fn tile(&self, id: TileId) -> Result<Tile, ReadError> {
         let (_, checkpoint) = self.checkpoint().await?;
-        let mut connection = self.store.connection().await?;
-        self.tile_at(&mut connection, id, checkpoint.size).await
+        Ok(Tile::clone(&*self.shelf.tile(id, checkpoint.size).await?))
     }
 
     /// A bundle of log entries beside a tile of level 0: each behind its length (u16, big-endian).
@@ -217,21 +218,20 @@ impl LedgerReader {
     /// [`ReadError::Beyond`] when the log does not reach that far.
     pub async fn entry_bundle(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
         let first = id.index.checked_mul(TILE_WIDTH).ok_or(ReadError::Beyond)?;
-        let rows = self.rows(first, first + u64::from(id.width)).await?;
-        if rows.len() != usize::from(id.width) {
+        let leaves = self.shelf.leaves(first, first + u64::from(id.width)).await?;
+        if leaves.len() != usize::from(id.width) {
             return Err(ReadError::Beyond);
         }
-        let mut bundle = Vec::with_capacity(rows.len() * 35);
-        for row in rows {
-            bundle.extend_from_slice(
-                &u16::try_from(row.leaf.len()).map_err(|_| ReadError::Broken)?.to_be_bytes(),
-            );
-            bundle.extend_from_slice(&row.leaf);
+        let mut bundle = Vec::with_capacity(leaves.len() * 35);
+        for leaf in leaves {
+            bundle
+                .extend_from_slice(&u16::try_from(leaf.len()).map_err(|_| ReadError::Broken)?.to_be_bytes());
+            bundle.extend_from_slice(&leaf);
         }
         Ok(bundle)
     }
 
-    /// The proof that entry `index` is in the log, under the current checkpoint.
+    /// The proof that entry `index` is in the log, under a checkpoint that is at most a second old.
     ///
     /// # Errors
     /// [`ReadError::Beyond`] when there is no such entry yet.
@@ -244,21 +244,22 @@ impl LedgerReader {
     /// # Errors
     /// [`ReadError::Beyond`] when there is no such entry yet.
     pub async fn proofs(&self, indexes: &[u64]) -> Result<Vec<ProofFile>, ReadError> {
-        let (note, checkpoint) = self.checkpoint().await?;
+        let last = indexes.iter().copied().max().unwrap_or(0);
+        let snapshot = self.shelf.snapshot(last, self.checkpoint()).await?;
+        let size = snapshot.checkpoint.size;
         let mut wanted = Vec::new();
         for index in indexes {
-            wanted.extend(tiles_for_inclusion(*index, checkpoint.size).map_err(|_| ReadError::Beyond)?);
+            wanted.extend(tiles_for_inclusion(*index, size).map_err(|_| ReadError::Beyond)?);
         }
         wanted.sort_unstable();
         wanted.dedup();
-        let mut connection = self.store.connection().await?;
         let mut tiles = Tiles::new();
         for id in wanted {
-            tiles.insert(self.tile_at(&mut connection, id, checkpoint.size).await?);
+            tiles.insert(Tile::clone(&*self.shelf.of_snapshot(id, &snapshot).await?));
         }
         let proof = |index: &u64| {
-            let hashes = inclusion_proof(*index, checkpoint.size, &tiles).map_err(|_| ReadError::Broken)?;
-            Ok(ProofFile { extra: None, index: *index, hashes, checkpoint: note.clone() })
+            let hashes = inclusion_proof(*index, size, &tiles).map_err(|_| ReadError::Broken)?;
+            Ok(ProofFile { extra: None, index: *index, hashes, checkpoint: snapshot.note.clone() })
         };
         indexes.iter().map(proof).collect()
     }
@@ -268,8 +269,7 @@ impl LedgerReader {
     /// # Errors
     /// [`ReadError::Beyond`] when there is no such entry yet.
     pub async fn leaf(&self, index: u64) -> Result<Vec<u8>, ReadError> {
-        let mut rows = self.rows(index, index.saturating_add(1)).await?;
-        rows.pop().map(|row| row.leaf).ok_or(ReadError::Beyond)
+        self.shelf.leaves(index, index.saturating_add(1)).await?.pop().ok_or(ReadError::Beyond)
     }
 
     /// Entries `first..end` (at most [`READ_ENTRIES_MAX`]), opened where their keys still exist.
@@ -355,45 +355,5 @@ impl LedgerReader {
         .load(&mut connection)
         .await?;
         Ok(rows)
-    }
-
-    /// A tile of the tree of `size`: a full one as it is stored, a partial one from what lies below it.
-    async fn tile_at(
-        &self,
-        connection: &mut AsyncPgConnection,
-        id: TileId,
-        size: u64,
-    ) -> Result<Tile, ReadError> {
-        let whole = TileId::in_tree(id.level, id.index, size).ok_or(ReadError::Beyond)?;
-        if id.width == 0 || id.width > whole.width {
-            return Err(ReadError::Beyond);
-        }
-        let mut hashes = match head::full_tile(connection, self.shard, id.level, id.index).await? {
-            Some(bytes) => custodia_audit::Hash::list(&bytes).ok_or(ReadError::Broken)?,
-            None => self.partial(connection, id).await?,
-        };
-        hashes.truncate(usize::from(id.width));
-        if hashes.len() != usize::from(id.width) {
-            return Err(ReadError::Broken);
-        }
-        Ok(Tile { level: id.level, index: id.index, hashes })
-    }
-
-    async fn partial(
-        &self,
-        connection: &mut AsyncPgConnection,
-        id: TileId,
-    ) -> Result<Vec<custodia_audit::Hash>, ReadError> {
-        let first = id.index.checked_mul(TILE_WIDTH).ok_or(ReadError::Beyond)?;
-        let end = first + u64::from(id.width);
-        let hashes = if id.level == 0 {
-            self.rows(first, end).await?.iter().map(|row| leaf_hash(&row.leaf)).collect()
-        } else {
-            let below = i16::from(id.level) - 1;
-            head::tile_roots(connection, self.shard, below, first, end)
-                .await
-                .map_err(|_| ReadError::Broken)?
-        };
-        Ok(hashes)
     }
 }

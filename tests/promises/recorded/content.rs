@@ -122,7 +122,7 @@ async fn a_refusal_is_an_entry_that_names_who_was_refused_and_by_what() {
         (desk.get("/fhir/Observation/pulse").await, "desk", 403, "forbidden", Decision::Refuse),
         (auditor.get("/fhir/Patient/ann").await, "watch", 403, "forbidden", Decision::Refuse),
         (stranger.get("/fhir/Patient/nobody").await, "cold", 404, "absent", Decision::NotEvaluated),
-        (stranger.get("/fhir/Patient?name=x").await, "cold", 400, "malformed", Decision::NotEvaluated),
+        (stranger.get("/fhir/Patient?_filter=x").await, "cold", 400, "malformed", Decision::NotEvaluated),
     ];
     for (reply, user, status, code, decision) in cases {
         let entry = clinic.server.entry(reply.receipt().unwrap()).await;
