@@ -11,6 +11,7 @@ use custodia_support::{
     client::{Client, Reply},
     people::Partner,
 };
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::clinic::{Clinic, observation, without_id};
@@ -28,16 +29,23 @@ const SHARED: usize = 32;
 /// (503, which has no entry).
 const TRIES: usize = 20;
 
+/// What a client asks for.
+enum Ask<'a> {
+    Post(&'a str, &'a Value),
+    Get(&'a str),
+    Put(&'a str, &'a Value),
+}
+
 /// Asks until the answer is neither 409 nor 503; every receipt goes to `receipts`.
-async fn served(receipts: &mut Vec<u64>, ask: impl AsyncFn() -> Reply) -> Reply {
+async fn served(client: &Client, receipts: &mut Vec<u64>, ask: Ask<'_>) -> Reply {
     for _ in 0..TRIES {
-        let reply = ask().await;
+        let reply = match &ask {
+            Ask::Post(path, body) => client.post(path, body).await,
+            Ask::Get(path) => client.get(path).await,
+            Ask::Put(path, body) => client.put(path, body).await,
+        };
         receipts.extend(reply.receipt());
-        assert_eq!(
-            reply.receipt().is_none(),
-            reply.status == 503,
-            "an answer has an entry, or is the empty 503"
-        );
+        assert_eq!(reply.receipt().is_none(), reply.status == 503, "an entry, or the empty 503");
         if !matches!(reply.status, 409 | 503) {
             return reply;
         }
@@ -50,16 +58,15 @@ async fn work(client: Client, number: usize) -> (Vec<u64>, Vec<(usize, String)>)
     let (mut receipts, mut versions) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         let new = without_id(observation("x", "ann", &format!("{number}-{round}")));
-        let created =
-            served(&mut receipts, async || client.post("/fhir/Observation", &new).await).await.expect(201);
+        let created = served(&client, &mut receipts, Ask::Post("/fhir/Observation", &new)).await.expect(201);
         let path = format!("/fhir/Observation/{}", created.id());
-        let read = served(&mut receipts, async || client.get(&path).await).await.expect(200);
+        let read = served(&client, &mut receipts, Ask::Get(&path)).await.expect(200);
         assert_eq!(read.json()["code"]["text"], format!("{number}-{round}"));
         let shared = (number * 7 + round) % SHARED;
         let id = format!("shared-{shared}");
-        let (path, changed) =
-            (format!("/fhir/Observation/{id}"), observation(&id, "ann", &format!("{number}-{round}")));
-        let updated = served(&mut receipts, async || client.put(&path, &changed).await).await.expect(200);
+        let changed = observation(&id, "ann", &format!("{number}-{round}"));
+        let path = format!("/fhir/Observation/{id}");
+        let updated = served(&client, &mut receipts, Ask::Put(&path, &changed)).await.expect(200);
         versions.push((shared, updated.json()["meta"]["versionId"].as_str().unwrap().to_owned()));
     }
     (receipts, versions)
