@@ -29,6 +29,8 @@ pub mod anchor;
 
 pub mod export;
 
+pub mod feed;
+
 pub mod app;
 
 pub mod interaction;

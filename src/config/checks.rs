@@ -10,7 +10,7 @@ use std::{
 
 use validator::ValidationError;
 
-use super::{Config, DatabaseConfig, PartnersConfig};
+use super::{Config, DatabaseConfig, FeedConfig, PartnersConfig};
 
 /// Where a URL's scheme ends.
 const SCHEME_END: &str = "://";
@@ -61,6 +61,24 @@ pub(super) fn partners_are_whole(partners: &PartnersConfig) -> Result<(), Valida
     }
     rule(
         partners.certificate.is_some() == partners.key.is_some(),
+        "certificate and key go together; give both or neither",
+    )
+}
+
+pub(super) fn is_host_and_port(address: &str) -> Result<(), ValidationError> {
+    let parts =
+        address.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    rule(parts.is_some(), "expected host:port, such as collector.example:6514")
+}
+
+pub(super) fn feed_is_whole(feed: &FeedConfig) -> Result<(), ValidationError> {
+    if feed.address.is_some() && feed.roots.is_none() {
+        return Err(broken(
+            "address is given without roots; nobody is fed who cannot be told from an impostor",
+        ));
+    }
+    rule(
+        feed.certificate.is_some() == feed.key.is_some(),
         "certificate and key go together; give both or neither",
     )
 }

@@ -62,6 +62,9 @@ pub struct Config {
     /// The log of accesses.
     #[validate(nested)]
     pub ledger: LedgerConfig,
+    /// The syslog collector that is fed from the log.
+    #[validate(nested)]
+    pub feed: FeedConfig,
     /// The policies.
     pub policies: PoliciesConfig,
     /// The operational log and metrics.
@@ -84,6 +87,7 @@ impl Default for Config {
             search: SearchConfig::default(),
             tokens: TokensConfig::default(),
             ledger: LedgerConfig::default(),
+            feed: FeedConfig::default(),
             policies: PoliciesConfig::default(),
             watch: WatchConfig::default(),
             limits: LimitsConfig::default(),
@@ -272,6 +276,41 @@ impl Default for LedgerConfig {
     }
 }
 
+/// The syslog collector (IHE ATNA) that is fed every entry of the log, when `address` is given.
+#[derive(Clone, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields, default)]
+#[validate(schema(function = "checks::feed_is_whole"))]
+pub struct FeedConfig {
+    /// `host:port` of a collector that speaks syslog over TLS (RFC 5425).
+    #[validate(custom(function = "checks::is_host_and_port"))]
+    pub address: Option<String>,
+    /// The name its certificate must be for; the address's host when left out.
+    pub server_name: Option<String>,
+    /// PEM: the roots its certificate must lead to.
+    #[validate(custom(function = "checks::is_file"))]
+    pub roots: Option<PathBuf>,
+    /// PEM: the certificate this server shows.
+    #[validate(custom(function = "checks::is_file"))]
+    pub certificate: Option<PathBuf>,
+    /// PEM: its private key.
+    #[validate(custom(function = "checks::is_file"))]
+    pub key: Option<PathBuf>,
+    /// What tells that the collector has taken everything.
+    pub taken: Taken,
+}
+
+/// What tells that a collector has read a stream to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Taken {
+    /// Its `close_notify` in answer to ours, which RFC 5425 §4.4 asks of it.
+    #[default]
+    CloseNotify,
+    /// The end of its TCP stream: for collectors that send no `close_notify`. One that crashes while it reads may then
+    /// lose what it had read and not kept.
+    EndOfStream,
+}
+
 /// The policies.
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -400,6 +439,12 @@ impl Config {
     #[must_use]
     pub fn exports_folder(&self) -> PathBuf {
         self.home.join("exports")
+    }
+
+    /// The folder of the feed's position.
+    #[must_use]
+    pub fn feed_folder(&self) -> PathBuf {
+        self.home.join("feed")
     }
 
     /// The FHIR base URL: as configured, or on loopback that of the portal at `port`.

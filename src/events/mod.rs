@@ -16,6 +16,7 @@ mod id;
 mod manner;
 pub mod query;
 pub mod report;
+pub mod syslog;
 
 #[cfg(test)]
 mod balp;

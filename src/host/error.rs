@@ -7,6 +7,7 @@ use std::{error::Error, fmt::Write as _, path::PathBuf};
 use crate::{
     anchor::{AnchorError, Unanchored},
     config::ConfigError,
+    feed::FeedError,
     fhir::definitions::DefinitionsError,
     gate::GateError,
     http::edge::EdgeError,
@@ -84,6 +85,9 @@ pub enum StartError {
     /// No door was configured.
     #[error("there is no door to listen at")]
     NoDoor,
+    /// The feed's certificates or position.
+    #[error("the feed to the syslog collector")]
+    Feed(#[from] FeedError),
     /// The doors do not open.
     #[error("the doors")]
     Edge(#[from] EdgeError),

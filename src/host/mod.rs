@@ -36,6 +36,7 @@ use crate::{
     clock::Clock,
     config::Config,
     export::{Exports, Source},
+    feed::Feed,
     fhir::{
         definitions::Definitions,
         reference::BaseUrl,
@@ -145,7 +146,8 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
         drop(stopped.await);
     }));
     let events = tokio::spawn(events::record(Arc::clone(&app), told));
-    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger);
+    let feed = Feed::open(&config.feed, config.feed_folder(), Arc::clone(&app.ledger))?;
+    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger, feed);
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), origin = app.ledger.origin());
     Ok(Running { app, portal, partners, reloader, shutdown, edge, events, tasks, cluster })
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{parts::admit, register::Registry};
-use crate::{app::App, config::LedgerConfig, watch::Readiness};
+use crate::{app::App, config::LedgerConfig, feed::Feed, watch::Readiness};
 
 /// How often the database is asked whether it answers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,7 +29,12 @@ const RETENTION: Duration = Duration::from_secs(6 * 3_600);
 pub(super) struct Tasks(JoinSet<()>);
 
 impl Tasks {
-    pub(super) fn start(app: &Arc<App>, readiness: &Arc<Readiness>, config: &LedgerConfig) -> Self {
+    pub(super) fn start(
+        app: &Arc<App>,
+        readiness: &Arc<Readiness>,
+        config: &LedgerConfig,
+        feed: Option<Feed>,
+    ) -> Self {
         let mut tasks = JoinSet::new();
         let seconds = |number: u32| Duration::from_secs(u64::from(number));
         tasks.spawn(heartbeats(Arc::clone(app), seconds(config.heartbeat_s)));
@@ -37,6 +42,9 @@ impl Tasks {
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(exports(Arc::clone(app)));
+        if let Some(feed) = feed {
+            tasks.spawn(feed.run());
+        }
         tasks.spawn(retention(Arc::clone(app), config.retention_years));
         Self(tasks)
     }

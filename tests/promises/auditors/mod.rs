@@ -3,3 +3,4 @@
 mod disclosures;
 mod events;
 mod exports;
+mod feed;
