@@ -2,6 +2,7 @@
 //!
 //! May import nothing of the house but `fhir`.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use chrono::{DateTime, Utc};
@@ -19,7 +20,7 @@ pub struct Answer {
     /// HTTP status code.
     pub status: u16,
     /// Media type of the body; `None` when there is none.
-    pub content_type: Option<&'static str>,
+    pub content_type: Option<Cow<'static, str>>,
     /// versionId, sent as a weak ETag (`W/"3"`, FHIR R4 http.html#versioning).
     pub version: Option<i32>,
     /// meta.lastUpdated, sent as Last-Modified.
@@ -61,13 +62,13 @@ impl Answer {
     /// An answer whose body is a FHIR resource.
     #[must_use]
     pub fn fhir(status: u16, body: Vec<u8>) -> Self {
-        Self { content_type: Some(FHIR_JSON), body, ..Self::empty(status) }
+        Self { content_type: Some(Cow::Borrowed(FHIR_JSON)), body, ..Self::empty(status) }
     }
 
     /// An answer whose body is plain JSON.
     #[must_use]
     pub fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { content_type: Some(JSON), body, ..Self::empty(status) }
+        Self { content_type: Some(Cow::Borrowed(JSON)), body, ..Self::empty(status) }
     }
 
     /// The same answer with one header more.

@@ -63,6 +63,8 @@ pub enum Place {
     ChangeMeta(ResourceType, LogicalId, MetaChange),
     /// `GET /fhir/Patient/id/$everything`, and of an Encounter
     Everything(ResourceType, LogicalId),
+    /// `GET /openapi.json`
+    OpenApi,
     /// `POST /auth/token`
     Token,
     /// `GET /auth/jwks`
@@ -116,6 +118,7 @@ impl Place {
         let kind = |name: &str| ResourceType::from_name(name);
         match (segments.as_slice(), method) {
             (["fhir"], Method::Post) => Self::Bundle,
+            (["openapi.json"], _) if get => Self::OpenApi,
             (["fhir", "metadata"], _) if get => Self::Metadata,
             (["fhir", ".well-known", "smart-configuration"], _) if get => Self::SmartConfiguration,
             (["fhir", "_history"], _) if get => Self::SystemHistory,
@@ -224,6 +227,7 @@ impl Place {
             Self::ChangeMeta(_, _, MetaChange::Add) => "meta-add",
             Self::ChangeMeta(_, _, MetaChange::Delete) => "meta-delete",
             Self::Everything(..) => "everything",
+            Self::OpenApi => "openapi",
             Self::Token => "token",
             Self::Jwks => "jwks",
             Self::Checkpoint => "audit-checkpoint",
@@ -272,6 +276,8 @@ pub struct Headers {
     pub if_none_match: Option<String>,
     /// If-Modified-Since.
     pub if_modified_since: Option<String>,
+    /// X-Security-Context (FHIR R4 binary.html#security).
+    pub security_context: Option<String>,
     /// If-None-Exist.
     pub if_none_exist: Option<String>,
     /// Prefer; several headers are one list.
@@ -354,6 +360,7 @@ impl Headers {
             if_match: one("if-match"),
             if_none_match: one("if-none-match"),
             if_modified_since: one("if-modified-since"),
+            security_context: one("x-security-context"),
             if_none_exist: one("if-none-exist"),
             prefer: (!prefer.is_empty()).then(|| prefer.join(",")),
         }

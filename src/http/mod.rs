@@ -8,6 +8,7 @@ pub mod incoming;
 pub mod measure;
 pub mod mount;
 pub mod negotiate;
+pub mod openapi;
 pub mod panic_hook;
 pub mod respond;
 pub mod serve;

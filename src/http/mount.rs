@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 43] = [
+pub const ROUTES: [(Method, &str); 45] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -52,6 +52,8 @@ pub const ROUTES: [(Method, &str); 43] = [
     (Method::Get, "/fhir/<kind>/<id>/_history"),
     (Method::Get, "/fhir/<kind>/<id>/_history/<version>"),
     (Method::Get, "/fhir/<kind>/<id>/<type>"),
+    (Method::Get, "/openapi.json"),
+    (Method::Head, "/openapi.json"),
     (Method::Post, "/auth/token"),
     (Method::Get, "/auth/jwks"),
     (Method::Get, "/audit/checkpoint"),

@@ -6,6 +6,7 @@ use super::incoming::{Headers, Incoming, Place};
 use crate::{
     fhir::{
         bundle::{NoneMatch, parse_etag},
+        kinds::ResourceType,
         outcome::IssueCode,
         search::form,
     },
@@ -22,6 +23,7 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
     let fhir = !matches!(
         incoming.place,
         Place::Token
+            | Place::OpenApi
             | Place::Jwks
             | Place::Checkpoint
             | Place::Entry(_)
@@ -33,11 +35,12 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
             | Place::ExportFile(..)
             | Place::ExportCancel(_)
     );
-    if fhir && !format_is_json(incoming)? {
+    if fhir && !wants_content(incoming) && !format_is_json(incoming)? {
         return Err(Refusal::NotAcceptable);
     }
     let sent = incoming.headers.content_type.as_deref().map(essence);
     match incoming.place.body() {
+        Some("fhir") if sends_content(incoming).is_some() => Ok(()),
         Some("fhir") if !sent.as_deref().is_some_and(|sent| json.contains(&sent)) => {
             Err(Refusal::UnsupportedMedia)
         }
@@ -47,6 +50,36 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a read of a Binary asks for what it holds: unless it asks for FHIR's JSON (FHIR R4 binary.html#rest).
+#[must_use]
+pub fn wants_content(incoming: &Incoming) -> bool {
+    let reads = matches!(
+        incoming.place,
+        Place::Read(ResourceType::BINARY, _) | Place::Version(ResourceType::BINARY, ..)
+    );
+    let query = incoming.query.as_deref().unwrap_or_default();
+    let accept = incoming.headers.accept.as_deref().unwrap_or("*/*");
+    let fhir = accept.split(',').map(essence).any(|one| {
+        matches!(
+            one.as_str(),
+            "application/fhir+json" | "application/fhir+xml" | "text/json" | "application/json"
+        )
+    });
+    reads && !fhir && !query.contains("_format")
+}
+
+/// The media type of a Binary that is sent as it is; `None` of everything else.
+#[must_use]
+pub fn sends_content(incoming: &Incoming) -> Option<&str> {
+    let writes = matches!(
+        incoming.place,
+        Place::Create(ResourceType::BINARY) | Place::Update(ResourceType::BINARY, _)
+    );
+    let sent = incoming.headers.content_type.as_deref()?;
+    let fhir = ["application/fhir+json", "application/fhir+xml", "application/json", "text/json"];
+    (writes && !fhir.contains(&essence(sent).as_str())).then_some(sent)
 }
 
 /// The form of a patch, by its media type; `None` when it has none that is read.

@@ -69,7 +69,7 @@ impl BodyForm {
 /// ```
 pub fn respond<'r>(request: &Request<'_>, audited: Audited<Answer>, form: BodyForm) -> Response<'r> {
     let (mut answer, receipt) = audited.into_parts();
-    if form.pretty && answer.content_type.is_some_and(|media| media.contains("json")) {
+    if form.pretty && answer.content_type.as_deref().is_some_and(|media| media.contains("json")) {
         answer.body = pretty(&answer.body);
     }
     let mut response = Response::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     edge::Door,
     incoming::{Incoming, Place},
-    negotiate,
+    negotiate, openapi,
 };
 use crate::{
     answer::Answer,
@@ -13,7 +13,7 @@ use crate::{
     fhir::{search::Handling, subset::Subset},
     identity::Caller,
     interaction::{
-        Ask, Failure, Return, audit, audit_events, bundle, condition, create, delete, disclosures,
+        Ask, Failure, Return, audit, audit_events, binary, bundle, condition, create, delete, disclosures,
         everything, exports, finish, history, metadata, operations, patch, read, recognise, search, subset,
         token, update,
     },
@@ -71,8 +71,8 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
     }
     let place = std::mem::replace(&mut incoming.place, Place::Unknown);
     match place {
-        // Three places are for everybody: they tell of the server, not of anybody's record.
-        Place::Metadata | Place::SmartConfiguration | Place::Jwks | Place::Token => {
+        // Five places are for everybody: they tell of the server, not of anybody's record.
+        Place::Metadata | Place::SmartConfiguration | Place::OpenApi | Place::Jwks | Place::Token => {
             incoming.place = place;
             negotiate::check(&incoming)?;
             public(app, access, incoming).await
@@ -91,10 +91,23 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
                 returning: Return::of_prefer(incoming.headers.prefer.as_deref()),
                 handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
                 subset: asked_subset(&incoming)?,
+                raw: negotiate::wants_content(&incoming),
             };
+            wrap_content(&mut incoming);
             known(app, &ask, incoming).await
         }
     }
+}
+
+/// Puts raw content into the Binary that it is.
+fn wrap_content(incoming: &mut Incoming) {
+    let Some(media) = negotiate::sends_content(incoming) else { return };
+    let id = match &incoming.place {
+        Place::Update(_, id) => Some(id),
+        _ => None,
+    };
+    let context = incoming.headers.security_context.as_deref();
+    incoming.body = binary::wrap(media, context, id, &incoming.body).into();
 }
 
 /// How much of each resource is asked for, by the query and the form of a search.
@@ -107,6 +120,10 @@ async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audite
     match incoming.place {
         Place::Metadata => Box::pin(metadata::run(app, access)).await,
         Place::SmartConfiguration => metadata::smart_configuration(app, access).await,
+        Place::OpenApi => {
+            let root = app.base.as_str().trim_end_matches("/fhir");
+            metadata::openapi(app, access, &openapi::document(root)).await
+        }
         Place::Jwks => metadata::jwks(app, access).await,
         Place::Token => Box::pin(token::run(app, access, &incoming.body)).await,
         _ => Err(Refusal::NoRoute.into()),

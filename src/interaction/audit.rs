@@ -114,6 +114,6 @@ pub async fn log(app: &App, ask: &Ask, path: &str) -> Result<Audited<Answer>, Fa
 }
 
 async fn state(app: &App, ask: &Ask, media: &'static str, body: Vec<u8>) -> Result<Audited<Answer>, Failure> {
-    let answer = Answer { content_type: Some(media), body, ..Answer::empty(200) };
+    let answer = Answer { content_type: Some(media.into()), body, ..Answer::empty(200) };
     Ok(app.ledger.state(&ask.access, Kind::Audit, answer).await?)
 }

@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, audit_events::is_reserved, forbidden, malformed, open::Record};
+use super::{Failure, audit_events::is_reserved, binary, forbidden, malformed, open::Record};
 use crate::{
     app::App,
     fhir::{
@@ -156,11 +156,18 @@ impl<'a> Desk<'a> {
                 "AuditEvents whose id begins with log- are views of the log of accesses. Choose another id.";
             return Err(malformed(IssueCode::Invalid, text));
         }
-        let about = compartment::patients(resource, kind, id, &self.app.base);
+        let mut about = compartment::patients(resource, kind, id, &self.app.base);
+        let mut labels = meta::labels(resource);
+        if kind == ResourceType::BINARY {
+            let context = binary::context(self.app, self.caller, &self.view, resource).await?;
+            about.extend(context.patients);
+            labels.extend(context.labels);
+            labels.sort_unstable();
+            labels.dedup();
+        }
         self.meet(&about).await?;
         let patients: Vec<Uuid> =
             about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
-        let labels = meta::labels(resource);
         let key = self.key(kind, id);
         let facts = self.facts(kind, key, &patients, labels.clone());
         let permit = self.app.gate.permit(self.caller, act, &facts).map_err(forbidden)?;

@@ -75,9 +75,10 @@ pub async fn run(
     let page = Page::of(&app.ledger, &keys, ask.caller.tenant(), &wanted).await?;
     let next = page.next.map(|before| next_link(app, patient, &pairs, before));
     let body = text(form, &head, &page.lines, next.as_deref());
-    let answer = Answer { content_type: Some(form.media()), body: body.into_bytes(), ..Answer::empty(200) }
-        .with_header("cache-control", "no-store")
-        .with_header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
+    let answer =
+        Answer { content_type: Some(form.media().into()), body: body.into_bytes(), ..Answer::empty(200) }
+            .with_header("cache-control", "no-store")
+            .with_header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
     Ok(app.ledger.reveal(&ask.access, &permit, page.shown, answer).await?)
 }
 

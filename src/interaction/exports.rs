@@ -107,7 +107,7 @@ pub async fn file(app: &App, ask: &Ask, id: Uuid, name: &str) -> Result<Audited<
     let file = finished.files.iter().find(|file| file.name == name).ok_or_else(absent)?;
     let reader = file.open().map_err(|_| absent())?;
     let stream = Stream { reader: Box::new(reader), bytes: file.digest.bytes };
-    let answer = Answer { content_type: Some(file.media), stream: Some(stream), ..Answer::empty(200) }
+    let answer = Answer { content_type: Some(file.media.into()), stream: Some(stream), ..Answer::empty(200) }
         .with_header("content-disposition", format!("attachment; filename=\"{}\"", file.name))
         .with_header("cache-control", "no-store");
     Ok(app.ledger.reveal(&ask.access, &permit, Vec::new(), answer).await?)

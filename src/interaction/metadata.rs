@@ -67,6 +67,18 @@ pub async fn run(app: &App, access: &Access) -> Result<Audited<Answer>, Failure>
     Ok(app.ledger.state(access, Kind::Access, answer).await?)
 }
 
+/// `GET /openapi.json`: a document about the routes that are not FHIR's.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn openapi(
+    app: &App,
+    access: &Access,
+    document: &serde_json::Value,
+) -> Result<Audited<Answer>, Failure> {
+    Ok(app.ledger.state(access, Kind::Access, Answer::json(200, json::to_bytes(document))).await?)
+}
+
 /// `GET /fhir/.well-known/smart-configuration`.
 ///
 /// # Errors

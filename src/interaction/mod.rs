@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod audit_events;
+pub mod binary;
 mod bookmark;
 pub mod bundle;
 pub mod condition;
@@ -63,6 +64,8 @@ pub struct Ask {
     pub returning: Return,
     /// What to do with search parameters R4 does not know.
     pub handling: Handling,
+    /// Whether a Binary is to come back as the content it holds.
+    pub raw: bool,
     /// How much of each resource is to come back from a read, search or history.
     pub subset: Subset,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, hidden};
+use super::{Failure, binary, hidden};
 use crate::{
     app::App,
     fhir::kinds::ResourceType,
@@ -72,9 +72,28 @@ struct Owner {
     relations: Relations,
 }
 
+/// Opens a row and asks the gate; of a Binary also about the record it is to be treated like.
+pub(super) async fn open_permitted(
+    app: &App,
+    caller: &Arc<Caller>,
+    view: &View,
+    act: Act,
+    row: Row,
+) -> Result<(Record, Permit), Failure> {
+    let is_binary = row.at.kind == ResourceType::BINARY && !row.at.deleted;
+    let (record, permit) = open_row(app, caller, view, act, row).await?;
+    if is_binary {
+        let keys = app.keyring.tenant(view.tenant)?;
+        if let Some(context) = record.opened.examine(&(&*keys, &app.base), binary::context_of) {
+            Box::pin(binary::check_context(app, caller, view, act, context)).await?;
+        }
+    }
+    Ok((record, permit))
+}
+
 /// Opens a row and asks the gate; a permitted caller learns that a seal is broken, any other only what it
 /// would have learnt of a whole one.
-pub(super) async fn open_permitted(
+pub(super) async fn open_row(
     app: &App,
     caller: &Arc<Caller>,
     view: &View,

@@ -1,6 +1,6 @@
 //! read and vread (FHIR R4 http.html#read, #vread), conditional by If-None-Match and If-Modified-Since.
 
-use super::{Ask, Conditions, Failure, Head, forbidden, open::open_permitted};
+use super::{Ask, Conditions, Failure, Head, binary, forbidden, open::open_permitted};
 use crate::{
     answer::Answer,
     app::App,
@@ -76,6 +76,8 @@ pub(super) async fn look(
             head.put(&mut answer);
             answer
         })
+    } else if ask.wants_content(kind) {
+        record.opened.map_with(&head, |plain, head| binary::unwrap(&plain, head))
     } else {
         record.opened.map_with(&(head, &app.definitions, &ask.subset), render)
     };

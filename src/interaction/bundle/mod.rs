@@ -85,6 +85,7 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
     let mut ask = ask.clone();
     // What was asked of the Bundle is not asked of its entries.
     ask.subset = Subset::Whole;
+    ask.raw = false;
     ask.conditions = conditions(&entry);
     ask.access.query = Some(crate::ledger::Access::cut(&describe(&entry)));
     let resource = entry.resource;

@@ -217,6 +217,7 @@ async fn run_step(
     let mut ask = ask.clone();
     ask.conditions = conditions(&step.entry);
     ask.subset = Subset::Whole;
+    ask.raw = false;
     let criterion = grounds.criteria.get(&step.entry.index).copied();
     let matched = grounds.versions.get(&step.entry.index).copied();
     if let Some((version, _)) = matched {

@@ -1,5 +1,6 @@
 //! FHIR R4: every interaction, with what it refuses beside it.
 
+mod binaries;
 mod bundles;
 mod concurrency;
 mod conditions;

@@ -72,6 +72,8 @@ fn rows() -> Vec<Row> {
         open("HEAD", "/fhir/metadata"),
         open("GET", "/fhir/.well-known/smart-configuration"),
         open("GET", "/auth/jwks"),
+        open("GET", "/openapi.json"),
+        open("HEAD", "/openapi.json"),
         Row {
             body: Body::Form(sign_in),
             anonymous: 200,
