@@ -92,6 +92,10 @@ enum BatchError {
     Seal(#[from] KeyError),
     #[error("the head moved while it was locked, or the database holds other leaves than it was given")]
     Fatal,
+    #[error(
+        "the database was put back to an earlier day while this server ran: its log lacks what was committed"
+    )]
+    PutBack,
     #[error("the batch took too long, or there is no connection")]
     Away,
 }
@@ -117,6 +121,8 @@ pub(super) struct State {
     connection: Option<AsyncPgConnection>,
     /// The tree at the size this process last saw, and its root.
     edge: Option<(Edge, Hash)>,
+    /// The head of this process's last commit, which no failure forgets: the log never has less.
+    seen: Option<(i64, Hash)>,
     /// Sequence number of this node's next access entry.
     sequence: u64,
     /// Time of this node's last entry: time never runs back in the log.
@@ -205,11 +211,13 @@ impl Committer {
             keys: &keys,
             now,
             month,
+            seen: self.state.seen,
             sequence: self.state.sequence,
             pace: &self.pace,
         };
         let done = batch.run(&connection, edge, work).await?;
         self.state.connection = Some(connection);
+        self.state.seen = Some((signed(done.edge.0.size()), done.edge.1));
         self.state.edge = Some(done.edge);
         self.state.sequence = done.sequence;
         self.state.last = now;
@@ -240,6 +248,7 @@ struct Batch<'a> {
     node: &'a str,
     signer: &'a Signer,
     keys: &'a HashMap<TenantId, Arc<AuditKey>>,
+    seen: Option<(i64, Hash)>,
     now: DateTime<Utc>,
     month: i32,
     sequence: u64,
@@ -266,6 +275,14 @@ impl Batch<'_> {
             head::lock(connection, self.shard),
             stale(connection, &work)
         )?;
+        // INVARIANT: nothing is signed over a head that lost what was committed
+        // (`a_database_put_back_under_a_running_server_is_not_signed_over`).
+        let is_back = |(size, root): (i64, Hash)| {
+            head.size < size || (head.size == size && head.root.as_slice() != root.0.as_slice())
+        };
+        if self.seen.is_some_and(is_back) {
+            return Err(BatchError::PutBack);
+        }
         let mut edge = match edge {
             Some((edge, root)) if signed(edge.size()) == head.size && root.0.as_slice() == head.root => edge,
             // Another server moved the head, or this one has just started or failed.

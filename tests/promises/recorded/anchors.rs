@@ -76,44 +76,46 @@ impl Place {
         }
     }
 
-    /// A backup of every table, kept within the database.
-    async fn back_up(&self) {
-        let owner = self.database.connect(Role::Owner).await;
-        owner.batch_execute("DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup").await.unwrap();
-        for table in self.tables().await {
-            owner
-                .batch_execute(&format!("CREATE TABLE backup.{table} AS TABLE public.{table}"))
-                .await
-                .unwrap();
-        }
-    }
-
-    /// Puts the backup back, as an administrator who owns the tables can.
-    async fn put_back(&self) {
-        let owner = self.database.connect(Role::Owner).await;
-        let tables = self.tables().await;
-        let each = |sql: &str| tables.iter().map(|table| sql.replace('?', table)).collect::<String>();
-        for sql in [
-            each("ALTER TABLE ? DISABLE TRIGGER USER;"),
-            format!("TRUNCATE {}", tables.join(", ")),
-            each("INSERT INTO ? SELECT * FROM backup.?;"),
-            each("ALTER TABLE ? ENABLE TRIGGER USER;"),
-        ] {
-            owner.batch_execute(&sql).await.unwrap();
-        }
-    }
-
-    async fn tables(&self) -> Vec<String> {
-        let sql = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_%'
-                   ORDER BY tablename <> 'tenant', tablename";
-        let rows = self.database.connect(Role::Owner).await.query(sql, &[]).await.unwrap();
-        rows.iter().map(|row| row.get(0)).collect()
-    }
-
     async fn size(&self) -> i64 {
-        let owner = self.database.connect(Role::Owner).await;
-        owner.query_one("SELECT size FROM ledger_head WHERE shard = 0", &[]).await.unwrap().get(0)
+        size(&self.database).await
     }
+}
+
+/// A backup of every table, kept within the database.
+async fn back_up(database: &TestDatabase) {
+    let owner = database.connect(Role::Owner).await;
+    owner.batch_execute("DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup").await.unwrap();
+    for table in tables(database).await {
+        owner.batch_execute(&format!("CREATE TABLE backup.{table} AS TABLE public.{table}")).await.unwrap();
+    }
+}
+
+/// Puts the backup back, as an administrator who owns the tables can.
+async fn put_back(database: &TestDatabase) {
+    let owner = database.connect(Role::Owner).await;
+    let tables = tables(database).await;
+    let each = |sql: &str| tables.iter().map(|table| sql.replace('?', table)).collect::<String>();
+    for sql in [
+        each("ALTER TABLE ? DISABLE TRIGGER USER;"),
+        format!("TRUNCATE {}", tables.join(", ")),
+        each("INSERT INTO ? SELECT * FROM backup.?;"),
+        each("ALTER TABLE ? ENABLE TRIGGER USER;"),
+    ] {
+        owner.batch_execute(&sql).await.unwrap();
+    }
+}
+
+async fn tables(database: &TestDatabase) -> Vec<String> {
+    let sql =
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_%'
+               ORDER BY tablename <> 'tenant', tablename";
+    let rows = database.connect(Role::Owner).await.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn size(database: &TestDatabase) -> i64 {
+    let owner = database.connect(Role::Owner).await;
+    owner.query_one("SELECT size FROM ledger_head WHERE shard = 0", &[]).await.unwrap().get(0)
 }
 
 async fn key(config: &Config) -> Vkey {
@@ -124,9 +126,9 @@ async fn key(config: &Config) -> Vkey {
 async fn a_database_put_back_to_an_earlier_day_is_not_served() {
     let place = Place::new().await;
     place.live(3).await;
-    place.back_up().await;
+    back_up(&place.database).await;
     let later = place.live(5).await;
-    place.put_back().await;
+    put_back(&place.database).await;
     let restored = place.size().await;
     assert!(u64::try_from(restored).unwrap() < later);
 
@@ -166,14 +168,14 @@ async fn a_restored_log_is_rolled_forward_from_the_mirror_and_says_so() {
     let place = Place::new().await;
     let key = key(&place.config).await;
     place.live(2).await;
-    place.back_up().await;
+    back_up(&place.database).await;
     let anchored = place.live(300).await;
     let note = std::fs::read(place.mirror().join("checkpoint")).unwrap();
     let earlier = Checkpoint::open(&note, ORIGIN, std::slice::from_ref(&key), 0).unwrap();
     assert_eq!(earlier.size, anchored);
     let nothing = host::recover_forward(&place.config, &Clock::machine(), &|_| ()).await;
     assert!(matches!(nothing, Err(RecoveryError::Recover(_))));
-    place.put_back().await;
+    put_back(&place.database).await;
     let restored = u64::try_from(place.size().await).unwrap();
 
     // A mirror with one bit changed rolls nothing forward.
@@ -215,11 +217,11 @@ async fn a_restored_log_is_rolled_forward_from_the_mirror_and_says_so() {
 async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     let place = Place::new().await;
     place.live(2).await;
-    place.back_up().await;
+    back_up(&place.database).await;
     let anchored = place.live(4).await;
     let file = place.config.home.join("kept");
     std::fs::rename(place.mirror().join("checkpoint"), &file).unwrap();
-    place.put_back().await;
+    put_back(&place.database).await;
     let mut config = place.config.clone();
     let anew = async |config: &Config, file: &PathBuf| {
         host::recover_anew(config, &Clock::machine(), file, &|_| ()).await
@@ -246,6 +248,25 @@ async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     let running = host::start(config, Clock::machine()).await.unwrap();
     assert_eq!(running.app().ledger.origin(), "records.test/second");
     running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_put_back_under_a_running_server_is_not_signed_over() {
+    let server = TestServer::start().await;
+    let (database, ledger) = (server.database(), &server.app().ledger);
+    back_up(database).await;
+    for _ in 0..3 {
+        ledger.heartbeat().await.unwrap();
+    }
+    put_back(database).await;
+    let restored = size(database).await;
+    // Again and again: a failure does not make it forget.
+    for _ in 0..3 {
+        assert!(ledger.heartbeat().await.is_err());
+        let answer = server.anybody().get("/fhir/metadata").await;
+        assert_eq!((answer.status, answer.body.len()), (503, 0));
+    }
+    assert_eq!(size(database).await, restored);
 }
 
 /// All that a mirror's checkpoint speaks of is there, and makes its root.
