@@ -15,4 +15,5 @@ CREATE TABLE search_list (
     tenant integer PRIMARY KEY,
     digest bytea NOT NULL CHECK (octet_length(digest) = 32)
 );
-GRANT SELECT, INSERT, UPDATE, DELETE ON search_mark, search_list TO custodia_server;
+GRANT SELECT, INSERT, UPDATE, DELETE ON search_mark TO custodia_server;
+GRANT SELECT, INSERT, UPDATE ON search_list TO custodia_server;

@@ -179,10 +179,14 @@ async fn the_log_is_changed_by_neither_role() {
     let expected = [
         ("account", "UPDATE"),
         ("assertion_seen", "DELETE"),
+        ("criterion", "UPDATE"),
         ("ledger_head", "UPDATE"),
         ("record", "UPDATE"),
         ("record_link", "DELETE"),
         ("relation", "DELETE"),
+        ("search_list", "UPDATE"),
+        ("search_mark", "DELETE"),
+        ("search_mark", "UPDATE"),
     ];
     assert_eq!(held, expected.map(|(table, privilege)| (table.to_owned(), privilege.to_owned())));
     let _nothing_happened = clinic.importer.get("/fhir/Patient/ann").await.expect(200);
