@@ -10,19 +10,23 @@ use super::{
 use crate::{
     answer::Answer,
     app::App,
-    fhir::{search::Handling, subset::Subset},
+    fhir::{
+        outcome::{IssueCode, Problem},
+        search::Handling,
+        subset::Subset,
+    },
     identity::Caller,
     interaction::{
         Ask, Failure, Return, audit, audit_events, binary, bundle, condition, create, delete, disclosures,
         everything, exports, finish, history, metadata, operations, patch, read, recognise, search, subset,
         token, update,
     },
-    ledger::{Access, Audited, Down},
+    ledger::{Access, Audited, Down, QUERY_BYTES_MAX},
     refusal::Refusal,
 };
 
 /// How much of a search form is looked at for the log, which keeps less.
-const FORM_BYTES_KEPT: usize = 8_192;
+const FORM_BYTES_KEPT: usize = 2 * QUERY_BYTES_MAX;
 
 /// Serves a request to its recorded end.
 ///
@@ -38,7 +42,8 @@ pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>,
         interaction: incoming.place.interaction(),
         query: Some(Access::cut(&query)),
     };
-    let result = run(&app, &mut access, incoming).await;
+    let is_kept = Access::keeps(&query);
+    let result = run(&app, &mut access, incoming, is_kept).await;
     finish(&app, &access, result).await
 }
 
@@ -65,7 +70,12 @@ fn asked(incoming: &Incoming) -> String {
     text
 }
 
-async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<Audited<Answer>, Failure> {
+async fn run(
+    app: &App,
+    access: &mut Access,
+    mut incoming: Incoming,
+    is_kept: bool,
+) -> Result<Audited<Answer>, Failure> {
     if let Some(fault) = incoming.fault.or(incoming.body_fault) {
         return Err(fault.refusal().into());
     }
@@ -84,6 +94,9 @@ async fn run(app: &App, access: &mut Access, mut incoming: Incoming) -> Result<A
             access.caller = Some(Arc::clone(&caller));
             incoming.place = place;
             negotiate::check(&incoming)?;
+            if !is_kept {
+                return Err(too_long().into());
+            }
             let ask = Ask {
                 access: access.clone(),
                 caller,
@@ -114,6 +127,13 @@ fn wrap_content(incoming: &mut Incoming) {
 fn asked_subset(incoming: &Incoming) -> Result<Subset, Refusal> {
     let form = matches!(incoming.place, Place::SearchForm(_)).then_some(incoming.body.as_slice());
     subset(incoming.query.as_deref(), form)
+}
+
+/// What the log cannot keep is not answered.
+fn too_long() -> Refusal {
+    let text =
+        format!("The path and query are longer than the {QUERY_BYTES_MAX} bytes an entry of the log keeps.");
+    Refusal::Malformed(vec![Problem::error(IssueCode::TooLong, text)])
 }
 
 async fn public(app: &App, access: &Access, incoming: Incoming) -> Result<Audited<Answer>, Failure> {

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::identity::Caller;
 
-/// The longest query that is kept in an entry; a longer one is cut and marked.
-const QUERY_BYTES_MAX: usize = 4_096;
+/// The longest query that is kept in an entry. A longer one is cut and marked, and what it asks for is refused: else
+/// whoever pads a question could hide it.
+pub const QUERY_BYTES_MAX: usize = 16_384;
 
 /// Who asked for what, from where: everything an entry says that does not depend on the outcome.
 #[derive(Clone)]
@@ -28,10 +29,16 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether an entry keeps the whole of a path and query.
+    #[must_use]
+    pub const fn keeps(text: &str) -> bool {
+        text.len() <= QUERY_BYTES_MAX
+    }
+
     /// Keeps a path or query, cut to [`QUERY_BYTES_MAX`].
     #[must_use]
     pub fn cut(text: &str) -> String {
-        if text.len() <= QUERY_BYTES_MAX {
+        if Self::keeps(text) {
             return text.to_owned();
         }
         let mut end = QUERY_BYTES_MAX;

@@ -24,7 +24,7 @@ use std::{sync::Arc, time::Duration};
 use custodia_audit::{Control, Kind, Signer, Vkey};
 use tokio::sync::{mpsc, oneshot};
 
-pub use access::Access;
+pub use access::{Access, QUERY_BYTES_MAX};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};

@@ -25,7 +25,7 @@ use crate::{
         validate::validate,
     },
     gate::Act,
-    ledger::Audited,
+    ledger::{Access, Audited, QUERY_BYTES_MAX},
     refusal::Refusal,
 };
 use reply::Reply;
@@ -87,7 +87,11 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
     ask.subset = Subset::Whole;
     ask.raw = false;
     ask.conditions = conditions(&entry);
-    ask.access.query = Some(crate::ledger::Access::cut(&describe(&entry)));
+    let asked = describe(&entry);
+    if !Access::keeps(&asked) {
+        return Err(too_long());
+    }
+    ask.access.query = Some(asked);
     let resource = entry.resource;
     let need = || malformed(IssueCode::Required, "This entry needs a resource.");
     match (entry.method, entry.target) {
@@ -209,6 +213,12 @@ fn describe(entry: &Entry) -> String {
     };
     let condition = entry.if_none_exist.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     format!("{} {place}{condition}", entry.method.as_str())
+}
+
+/// What the log cannot keep is not answered.
+fn too_long() -> Failure {
+    let text = format!("The searches are longer than the {QUERY_BYTES_MAX} bytes an entry of the log keeps.");
+    Refusal::Malformed(vec![Problem::error(IssueCode::TooLong, text)]).into()
 }
 
 fn not_supported() -> Failure {

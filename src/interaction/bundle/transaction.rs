@@ -10,8 +10,9 @@ use super::super::{
     forbidden, malformed, patch, read, search, subset, update,
 };
 use super::{
-    conditions, not_supported,
+    conditions, describe, not_supported,
     reply::{Reply, status_line},
+    too_long,
 };
 use crate::{
     answer::Answer,
@@ -23,7 +24,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
-    ledger::{Audited, Rejected, Released, Written},
+    ledger::{Access, Audited, Rejected, Released, Written},
     refusal::{Refusal, Why},
     seal::Opened,
     store::{criterion::Criterion, write::Base},
@@ -37,6 +38,7 @@ const MOVED_MAX: usize = 3;
 
 /// All of it, or nothing.
 pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result<Audited<Answer>, Failure> {
+    let ask = &asking(ask, &entries)?;
     let count = entries.len();
     for entry in &entries {
         approach(app, ask, entry)?;
@@ -75,6 +77,21 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
         }
     }
     Err(Rejected::Stale.into())
+}
+
+/// The same request with its searches in the words of the log. What its conditions match stands in its entries.
+fn asking(ask: &Ask, entries: &[Entry]) -> Result<Ask, Failure> {
+    let mut ask = ask.clone();
+    let mut asked = ask.access.query.take().unwrap_or_default();
+    for entry in entries.iter().filter(|entry| matches!(entry.target, Target::Search(..))) {
+        asked.push_str("; ");
+        asked.push_str(&describe(entry));
+    }
+    if !Access::keeps(&asked) {
+        return Err(too_long());
+    }
+    ask.access.query = Some(asked);
+    Ok(ask)
 }
 
 /// What the conditions of a transaction found.

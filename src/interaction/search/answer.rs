@@ -49,6 +49,7 @@ pub(super) fn make(
         entries: Vec::new(),
         outcome: outcome(&query.ignored),
     };
+    let counted = matches.counted;
     let page = matches.page.into_iter().map(|Found { record, permit, .. }| (record, permit, Mode::Match));
     let with_it = included.into_iter().map(|(record, permit)| (record, permit, Mode::Include));
     let (mut released, mut opened) = (Vec::new(), Vec::new());
@@ -57,6 +58,7 @@ pub(super) fn make(
         released.push(Released { permit, version: record.version() });
         opened.push(record.opened);
     }
+    released.extend(counted);
     Ok((released, Opened::gather(opened).map_with(&rendering, render)))
 }
 

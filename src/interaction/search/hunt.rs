@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Failure, Found, OPENED_MAX,
+    Failure, Found, OPENED_MAX, Released,
     cursor::Position,
     follow::{Key, Scout, links},
     too_costly,
@@ -49,8 +49,10 @@ pub(super) struct Matches {
     pub(super) page: Vec<Found>,
     /// Whether there is at least one match after the page.
     pub(super) more: bool,
-    /// Matches in all, when everything was looked at from the first page on.
+    /// Matches in all, when they were asked for or all are on this page.
     pub(super) total: Option<u64>,
+    /// Matches that are in the total and not on the page: to be counted is to be told of, and is recorded.
+    pub(super) counted: Vec<Released>,
 }
 
 /// A search that is ready to go over its candidates.
@@ -243,7 +245,7 @@ impl<'a> Hunt<'a> {
         let after = after.map(|after| (after.updated, after.key));
         // The total is that of the search, wherever the page starts: counting begins at the beginning.
         let mut position = if counting { None } else { after };
-        let mut matches = Matches { page: Vec::new(), more: false, total: None };
+        let mut matches = Matches { page: Vec::new(), more: false, total: None, counted: Vec::new() };
         let mut total = 0_u64;
         loop {
             let limit = i64::from(self.query.count).saturating_add(1).clamp(64, CHUNK_MAX);
@@ -254,16 +256,16 @@ impl<'a> Hunt<'a> {
                 position = Some(place);
                 let Some(found) = self.try_match(row).await? else { continue };
                 total += 1;
-                if after.is_some_and(|after| place >= after) {
+                let is_before = after.is_some_and(|after| place >= after);
+                if !is_before && matches.page.len() < count {
+                    matches.page.push(found);
                     continue;
                 }
-                if matches.page.len() < count {
-                    matches.page.push(found);
-                } else {
-                    matches.more = true;
-                    if !counting {
-                        return Ok(matches);
-                    }
+                matches.more |= !is_before;
+                if counting {
+                    matches.counted.push(found.counted());
+                } else if matches.more {
+                    return Ok(matches);
                 }
             }
             if last {
@@ -277,7 +279,10 @@ impl<'a> Hunt<'a> {
     /// Opens every match, and keeps those of the page.
     async fn sorted(&self, after: Option<Position>) -> Result<Matches, Failure> {
         let count = usize::try_from(self.query.count).unwrap_or(usize::MAX);
+        let counting = self.query.is_count_only() || self.query.total == Some(Total::Accurate);
+        let first_page = after.is_none();
         let (mut page, mut position, mut total) = (Vec::<Found>::new(), None, 0_u64);
+        let mut counted = Vec::new();
         loop {
             let rows = self.rows(position, CHUNK_MAX).await?;
             let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < CHUNK_MAX;
@@ -287,18 +292,26 @@ impl<'a> Hunt<'a> {
                 total += 1;
                 if after.as_ref().is_none_or(|after| found.comes_after(after)) {
                     page.push(found);
+                } else if counting {
+                    counted.push(found.counted());
                 }
             }
             // One more than the page shows that there is a next one.
             page.sort_unstable_by(Found::order);
-            page.truncate(count.saturating_add(1));
+            let rest = page.split_off(count.saturating_add(1).min(page.len()));
+            if counting {
+                counted.extend(rest.into_iter().map(Found::counted));
+            }
             if last {
                 break;
             }
         }
         let more = page.len() > count && count > 0;
-        page.truncate(count);
-        Ok(Matches { page, more, total: Some(total) })
+        let rest = page.split_off(count.min(page.len()));
+        if counting {
+            counted.extend(rest.into_iter().map(Found::counted));
+        }
+        Ok(Matches { page, more, total: (counting || (first_page && !more)).then_some(total), counted })
     }
 
     async fn rows(

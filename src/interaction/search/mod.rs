@@ -158,6 +158,13 @@ pub(super) struct Found {
     place: Opened<Vec<u8>>,
 }
 
+impl Found {
+    /// As the log names it when it is counted and not shown.
+    fn counted(self) -> Released {
+        Released { version: self.record.version(), permit: self.permit }
+    }
+}
+
 fn too_costly() -> Failure {
     let text = format!(
         "The search would have to open more than {OPENED_MAX} records. Narrow it: name a patient, ids, or a \

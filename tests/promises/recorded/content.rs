@@ -104,6 +104,42 @@ async fn a_search_leaves_an_entry_for_each_patient_with_what_was_released_of_her
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_search_counts_is_recorded_as_what_it_shows() {
+    let clinic = Clinic::open().await;
+    for query in ["_summary=count", "_total=accurate&_count=0", "_total=accurate&_count=0&_sort=code"] {
+        let counted =
+            clinic.importer.get(&format!("/fhir/Observation?patient=ann&{query}")).await.expect(200);
+        assert_eq!(counted.json()["total"], 1, "{query}");
+        let entry = clinic.server.entry(counted.receipt().unwrap()).await;
+        assert_eq!(entry.subject.patient.as_deref(), Some("Patient/ann"), "{query}");
+        assert_eq!(entry.object.items.first().map(|item| item.id.as_str()), Some("pulse"), "{query}");
+    }
+    let uncounted =
+        clinic.importer.get("/fhir/Observation?patient=ann&_sort=code&_count=0").await.expect(200);
+    assert!(uncounted.json().get("total").is_none_or(|total| total == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_question_is_too_long_for_the_log_to_keep_or_hidden_in_a_bundle() {
+    let clinic = Clinic::open().await;
+    let padding = "x".repeat(custodia::ledger::QUERY_BYTES_MAX);
+    let padded = format!("foo={padding}&patient=ann&_summary=count");
+    let refused = clinic.importer.form("/fhir/Observation/_search", &padded).await.expect(400);
+    assert_eq!(refused.json()["issue"][0]["code"], "too-long");
+
+    let search = "Observation?patient=ann&_summary=count";
+    let sent = bundle("transaction", &[("GET", search, None)]);
+    let answered = clinic.importer.post("/fhir", &sent).await.expect(200);
+    let entry = clinic.server.entry(answered.receipt().unwrap()).await;
+    assert_eq!(entry.detail.query.as_deref(), Some(format!("POST /fhir; GET {search}").as_str()));
+    let padded = format!("Observation?patient=ann&foo={padding}");
+    for kind in ["transaction", "batch"] {
+        let reply = clinic.importer.post("/fhir", &bundle(kind, &[("GET", &padded, None)])).await;
+        assert!(!reply.text().contains("searchset"), "{kind}: {}", reply.status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_search_by_post_is_recorded_with_its_parameters() {
     let clinic = Clinic::open().await;
     let reply = clinic.importer.form("/fhir/Observation/_search", "patient=ann").await.expect(200);
