@@ -240,7 +240,8 @@ pub struct LedgerConfig {
     /// Name of the log, for ever: a host of yours and a word. Left out only while the portal listens on loopback.
     #[validate(length(min = 1, max = 255), custom(function = "checks::is_origin"))]
     pub origin: Option<String>,
-    /// Which head of the database this server writes to.
+    /// Which log of the database this server writes: every server of a database the same one. Another is for a log begun
+    /// anew after a restore (`custodia audit recover`); what two servers write to different ones is not in one order.
     #[validate(range(min = 0, max = 255))]
     pub shard: i16,
     /// How often the server says in the log that it is alive.

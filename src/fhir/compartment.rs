@@ -3,6 +3,8 @@
 //! May import only std, `serde_json` and what stands beside it in `fhir`. The paths stand in a table that
 //! `r4/derive-tables.py` makes from HL7's definitions; see `r4/SOURCE-tables.md`.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::kinds::{LogicalId, ResourceType};
@@ -82,13 +84,16 @@ fn collect(
     choose: fn(&'static Row) -> [&'static [Path]; 2],
 ) -> Vec<LogicalId> {
     let mut found = Vec::new();
+    // A record may name as many as its body holds: each look must be a short one.
+    let mut seen = HashSet::new();
     if kind == ResourceType::PATIENT {
+        seen.insert(id.clone());
         found.push(id.clone());
     }
     for path in row(kind).map(choose).into_iter().flatten().flatten() {
         at_path(resource, path, &mut |value| {
             if let Some((ResourceType::PATIENT, id)) = Reference::of(value, base).and_then(Reference::local)
-                && !found.contains(&id)
+                && seen.insert(id.clone())
             {
                 found.push(id);
             }

@@ -11,6 +11,8 @@
 //! never widened by what is wrong. No margin is added for what is prepared before or written up after;
 //! that is the policies' to grant.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
@@ -19,8 +21,11 @@ use super::kinds::{LogicalId, ResourceType};
 use super::reference::{BaseUrl, Reference};
 use super::search::date::DateRange;
 
+/// The most relationships one resource may state.
+pub const RELATIONS_MAX: usize = 1_000;
+
 /// One person who cares for one patient, as a resource states it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Relation {
     /// Whom the care is for.
     pub patient: LogicalId,
@@ -62,14 +67,14 @@ impl RelationKind {
     }
 }
 
-/// The relationships a resource states, each once.
+/// The relationships a resource states, each once; of more than [`RELATIONS_MAX`] one more than that.
 ///
 /// Patients and organisations among the participants are no actors: a patient reads their own record by
 /// another rule, and an organisation is not a person who cares. An inactive CareTeam, an Encounter or
 /// Appointment that was cancelled, not kept or entered in error, and a participant who declined state none.
 #[must_use]
 pub fn relations(resource: &Value, kind: ResourceType, id: &LogicalId, base: &BaseUrl) -> Vec<Relation> {
-    let mut found = Vec::new();
+    let mut found = Found::default();
     match kind {
         ResourceType::PATIENT => {
             let actors = actors(resource, &["generalPractitioner"], base);
@@ -102,7 +107,14 @@ pub fn relations(resource: &Value, kind: ResourceType, id: &LogicalId, base: &Ba
         }
         _ => {}
     }
-    found
+    found.each
+}
+
+/// Relationships in the order they are stated.
+#[derive(Default)]
+struct Found {
+    each: Vec<Relation>,
+    seen: HashSet<Relation>,
 }
 
 /// A span of time; `None` is open.
@@ -148,13 +160,7 @@ impl Span {
 }
 
 /// The participants of a CareTeam or an Encounter.
-fn participants(
-    found: &mut Vec<Relation>,
-    resource: &Value,
-    member: &[&str],
-    kind: RelationKind,
-    base: &BaseUrl,
-) {
+fn participants(found: &mut Found, resource: &Value, member: &[&str], kind: RelationKind, base: &BaseUrl) {
     let patients = locals(resource, &["subject"], base)
         .into_iter()
         .filter_map(|(kind, id)| (kind == ResourceType::PATIENT).then_some(id))
@@ -167,7 +173,7 @@ fn participants(
     }
 }
 
-fn appointment(found: &mut Vec<Relation>, resource: &Value, base: &BaseUrl) {
+fn appointment(found: &mut Found, resource: &Value, base: &BaseUrl) {
     let Some(whole) = Span::of(resource.get("start"), resource.get("end")) else { return };
     let attending = || items(resource, "participant").filter(|p| !status_is(p, &["declined"]));
     let patients: Vec<LogicalId> = attending()
@@ -183,7 +189,7 @@ fn appointment(found: &mut Vec<Relation>, resource: &Value, base: &BaseUrl) {
 }
 
 fn add(
-    found: &mut Vec<Relation>,
+    found: &mut Found,
     patients: &[LogicalId],
     actors: Vec<(ResourceType, LogicalId)>,
     kind: RelationKind,
@@ -199,8 +205,12 @@ fn add(
                 from: span.from,
                 until: span.until,
             };
-            if !found.contains(&relation) {
-                found.push(relation);
+            // Patients times actors: what is refused anyway is not worked out to its end.
+            if found.each.len() > RELATIONS_MAX {
+                return;
+            }
+            if found.seen.insert(relation.clone()) {
+                found.each.push(relation);
             }
         }
     }

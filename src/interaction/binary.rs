@@ -8,7 +8,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Ask, Failure, Head, open::open_row};
+use super::{
+    Ask, Failure, Head,
+    open::{Current, open_row},
+};
 use crate::{
     answer::Answer,
     app::App,
@@ -100,11 +103,12 @@ pub(super) async fn context(
     let absent = || unbound("There is no such record, or none that you may read.");
     let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
     let row = row.filter(|row| !row.at.deleted).ok_or_else(absent)?;
-    let (record, _permit) =
-        open_row(app, caller, view, Act::Read, row).await.map_err(|failure| match failure {
+    let (record, _permit) = open_row(app, caller, view, Act::Read, row, &Current::Same).await.map_err(
+        |failure| match failure {
             Failure::Refused(Refusal::NotFound(_), _) => absent(),
             other => other,
-        })?;
+        },
+    )?;
     let patients = record.opened.patients().iter().filter_map(|id| LogicalId::parse(id)).collect();
     Ok(Context { patients, labels: record.opened.labels().to_vec() })
 }
@@ -137,7 +141,7 @@ pub(super) async fn check_context(
     let act = if act == Act::Search { Act::Search } else { Act::Read };
     let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
     let row = row.ok_or(Refusal::NotFound(Why::Hidden))?;
-    open_row(app, caller, view, act, row).await.map(drop)
+    open_row(app, caller, view, act, row, &Current::Same).await.map(drop)
 }
 
 impl Ask {

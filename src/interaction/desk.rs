@@ -20,15 +20,16 @@ use crate::{
         compartment, json,
         kinds::{LogicalId, ResourceType},
         meta,
-        outcome::IssueCode,
+        outcome::{IssueCode, Problem},
         reference::BaseUrl,
-        relation::{self, RelationKind},
+        relation::{self, RELATIONS_MAX, Relation, RelationKind},
         search::Listed,
     },
     gate::{Act, Facts, Permit, Relations},
     identity::Caller,
     ledger::{Version, Written},
-    seal::{BlindMark, DataKey, Plain, RecordBinding, Sealed, TenantKeys},
+    refusal::Refusal,
+    seal::{BlindMark, DataKey, KeyError, Plain, RecordBinding, Sealed, TenantKeys},
     store::{
         NIL, Row,
         row::{RelationRow, proven},
@@ -40,6 +41,9 @@ use crate::{
 
 /// Fetches of one submission that are under way at once.
 const FORESEEN_AT_ONCE: usize = 256;
+
+/// The most patients one record may be about: each has a key it is sealed for, and an entry at each access.
+const PATIENTS_MAX: usize = 100;
 
 /// Where writes of one submission are prepared.
 pub(super) struct Desk<'a> {
@@ -58,7 +62,8 @@ pub(super) struct Desk<'a> {
 
 /// A patient's key and how the caller stands to her.
 struct Patient {
-    key: DataKey,
+    /// `None` when the stored one does not open, which is told after the gate has decided.
+    key: Option<DataKey>,
     /// The wrapped key, until a version carries it to the database.
     made: Option<Sealed>,
     is_new: bool,
@@ -165,6 +170,8 @@ impl<'a> Desk<'a> {
             labels.sort_unstable();
             labels.dedup();
         }
+        let stated = relation::relations(resource, kind, id, &self.app.base);
+        check_size(about.len(), stated.len())?;
         self.meet(&about).await?;
         let patients: Vec<Uuid> =
             about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
@@ -182,7 +189,7 @@ impl<'a> Desk<'a> {
             labels,
             json: json::to_bytes(resource),
         };
-        let relations = self.relations(resource, kind, id, key);
+        let relations = self.relations(stated, kind, key);
         let mut change =
             self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
         change.marks = marks(&self.app.listed, &self.keys, kind, resource, &self.app.base);
@@ -235,15 +242,19 @@ impl<'a> Desk<'a> {
             let View { tenant, actor, now } = self.view;
             let standing = self.app.store.fetcher().standing(tenant, key, actor, now).await?;
             let patient = if let Some((version, wrapped)) = standing.key {
+                let data_key = match self.keys.data_key(key, version, &wrapped) {
+                    Err(KeyError::Wrapped(_)) => None,
+                    other => Some(other?),
+                };
                 Patient {
-                    key: self.keys.data_key(key, version, &wrapped)?,
+                    key: data_key,
                     made: None,
                     is_new: false,
                     relations: proven(&self.keys, key, actor, &standing.relations),
                 }
             } else {
                 let (data_key, wrapped) = self.keys.new_data_key(key)?;
-                Patient { key: data_key, made: Some(wrapped), is_new: true, relations: Relations::NONE }
+                Patient { key: Some(data_key), made: Some(wrapped), is_new: true, relations: Relations::NONE }
             };
             self.patients.insert(key, patient);
         }
@@ -267,12 +278,11 @@ impl<'a> Desk<'a> {
 
     fn relations(
         &self,
-        resource: &Value,
+        stated: Vec<Relation>,
         kind: ResourceType,
-        id: &LogicalId,
         key: Uuid,
     ) -> Vec<(RelationRow, [u8; 16])> {
-        relation::relations(resource, kind, id, &self.app.base)
+        stated
             .into_iter()
             .map(|stated| {
                 let bit = match stated.kind {
@@ -306,9 +316,9 @@ impl<'a> Desk<'a> {
         let mut keys = Vec::new();
         for id in patients {
             if let Some(patient) = self.patients.get_mut(id)
-                && let Some(wrapped) = patient.made.take()
+                && let (Some(key), Some(wrapped)) = (&patient.key, patient.made.take())
             {
-                keys.push(NewKey { id: *id, version: patient.key.version(), under: NIL, wrapped });
+                keys.push(NewKey { id: *id, version: key.version(), under: NIL, wrapped });
             }
         }
         let at = |owner| RecordBinding {
@@ -326,16 +336,13 @@ impl<'a> Desk<'a> {
                 (at, key.version(), key.seal_record(&at, plain)?)
             }
             [one] => {
-                let key = &self.patients.get(one).ok_or(crate::refusal::Refusal::Internal)?.key;
+                let key = self.data_key(one)?;
                 let at = at(*one);
                 (at, key.version(), key.seal_record(&at, plain)?)
             }
             several => {
-                let held: Vec<&DataKey> = several
-                    .iter()
-                    .filter_map(|id| self.patients.get(id))
-                    .map(|patient| &patient.key)
-                    .collect();
+                let held: Vec<&DataKey> =
+                    several.iter().map(|id| self.data_key(id)).collect::<Result<_, _>>()?;
                 let id = self.app.clock.random_id();
                 let (key, wraps) = self.keys.new_shared_key(id, &held)?;
                 let at = at(id);
@@ -360,6 +367,11 @@ impl<'a> Desk<'a> {
         })
     }
 
+    fn data_key(&self, patient: &Uuid) -> Result<&DataKey, Refusal> {
+        let known = self.patients.get(patient).ok_or(Refusal::Internal)?;
+        known.key.as_ref().ok_or(Refusal::Integrity)
+    }
+
     fn name(&self, change: &NewVersion, plain: &Plain, patients: Vec<Uuid>) -> Version {
         Version {
             kind: change.at.kind,
@@ -371,6 +383,23 @@ impl<'a> Desk<'a> {
             deleted: change.at.deleted,
         }
     }
+}
+
+/// Refuses a record about too many, before anything is looked up for them.
+fn check_size(patients: usize, relations: usize) -> Result<(), Failure> {
+    let text = if patients > PATIENTS_MAX {
+        format!(
+            "One record may be about {PATIENTS_MAX} patients at the most. Write one for each patient, or for fewer."
+        )
+    } else if relations > RELATIONS_MAX {
+        format!(
+            "One record may state {RELATIONS_MAX} relationships between patients and those who care for them at the \
+             most. Divide its participants among several records."
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Invalid(vec![Problem::error(IssueCode::TooCostly, text)]).into())
 }
 
 /// The blind marks of a resource, each once.

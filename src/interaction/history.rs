@@ -1,11 +1,19 @@
 //! history of an instance, a type and the whole tenant (FHIR R4 http.html#history), newest first.
 //!
-//! Each version is opened and permitted on its own before it counts for the page; what the caller may not see is left
-//! out like what never was, and the next link starts after the last version that was released.
+//! Each version is opened and permitted on its own, by its labels and those the record bears now, before it counts for
+//! the page; what the caller may not see is left out like what never was, and the next link starts after the last
+//! version that was released.
+
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
 
-use super::{Ask, Failure, bookmark, forbidden, malformed, open::open_permitted};
+use super::{
+    Ask, Failure, bookmark, forbidden, malformed,
+    open::{Current, open_permitted, open_version},
+};
 use crate::{
     answer::Answer,
     app::App,
@@ -24,7 +32,7 @@ use crate::{
     store::{
         Row,
         history::{Moment, Span},
-        search::far_future,
+        search::{View, far_future},
     },
 };
 
@@ -36,6 +44,8 @@ pub const COUNT_MAX: u32 = 1_000;
 pub const OPENED_MAX: usize = 10_000;
 /// Versions asked for at a time, at the most.
 const CHUNK_MAX: i64 = 500;
+/// Current versions that are fetched at once.
+const CURRENTS_AT_ONCE: usize = 256;
 
 /// Whose history.
 enum Of<'a> {
@@ -160,6 +170,7 @@ async fn scan(
     loop {
         let rows = fetch(app, ask, of, query, kinds, position, limit).await?;
         let ends = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
+        let currents = currents(app, &view, &rows).await?;
         for row in rows {
             opened += 1;
             if opened > OPENED_MAX {
@@ -168,7 +179,9 @@ async fn scan(
             let at = row.at;
             let place = (at.updated, at.kind, at.key, at.version);
             position = Some(place);
-            match open_permitted(app, &ask.caller, &view, Act::History, row).await {
+            let current = currents.get(&(at.kind, at.key)).and_then(Option::as_ref);
+            let current = Current::of(app, &view, at.version, current).await?;
+            match open_version(app, &ask.caller, &view, Act::History, row, &current).await {
                 Ok(_) if scan.released.len() >= count => {
                     scan.next = last;
                     return Ok(scan);
@@ -187,6 +200,20 @@ async fn scan(
             return Ok(scan);
         }
     }
+}
+
+/// The current versions of the records that these are versions of.
+async fn currents(
+    app: &App,
+    view: &View,
+    rows: &[Row],
+) -> Result<HashMap<(ResourceType, Uuid), Option<Row>>, Failure> {
+    let places: HashSet<(ResourceType, Uuid)> = rows.iter().map(|row| (row.at.kind, row.at.key)).collect();
+    let fetcher = app.store.fetcher();
+    let fetched = stream::iter(places).map(|(kind, key)| async move {
+        fetcher.record(view.tenant, kind, key, view.actor, view.now).await.map(|row| ((kind, key), row))
+    });
+    Ok(fetched.buffer_unordered(CURRENTS_AT_ONCE).try_collect().await?)
 }
 
 async fn fetch(

@@ -13,7 +13,7 @@ use crate::{
     identity::Caller,
     ledger::{Released, Version},
     refusal::{Refusal, Why},
-    seal::{DataKey, Opened, Plain, RecordBinding, Sealed, TenantKeys},
+    seal::{DataKey, KeyError, Opened, Plain, RecordBinding, Sealed, TenantKeys},
     store::{NIL, Row, row::proven, search::View},
 };
 
@@ -66,13 +66,51 @@ impl Record {
     }
 }
 
-/// The owner's key and the caller's relationships to the patients behind it.
+/// The owner's key, if it opens, and the caller's relationships to the patients behind it.
 struct Owner {
-    key: DataKey,
+    key: Result<DataKey, KeyError>,
     relations: Relations,
 }
 
-/// Opens a row and asks the gate; of a Binary also about the record it is to be treated like.
+/// What the current version of a record says about who may see an earlier one.
+///
+/// A label put on later is put on the record: it hides what the record was before as well.
+pub(super) enum Current {
+    /// It is the one that is asked for.
+    Same,
+    /// Another, with these labels.
+    Labelled(Vec<String>),
+    /// Its keys are gone, and its labels with them.
+    Erased,
+    /// It does not open.
+    Broken,
+}
+
+impl Current {
+    /// What the current version, or that there is none, says about version `version`.
+    pub(super) async fn of(
+        app: &App,
+        view: &View,
+        version: i32,
+        current: Option<&Row>,
+    ) -> Result<Self, Failure> {
+        // Versions are moved and never removed: one without a current version beside it was tampered with.
+        let Some(row) = current else { return Ok(Self::Broken) };
+        if row.at.version == version {
+            return Ok(Self::Same);
+        }
+        let keys = app.keyring.tenant(view.tenant)?;
+        match open_for_marks(app, &keys, view, row).await {
+            Ok(Some(opened)) => Ok(Self::Labelled(opened.labels().to_vec())),
+            Ok(None) => Ok(Self::Erased),
+            Err(Failure::Refused(Refusal::Integrity, _)) => Ok(Self::Broken),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// Opens the current version of a record and asks the gate; a permitted caller learns that a seal is broken, any
+/// other only what it would have learnt of a whole one.
 pub(super) async fn open_permitted(
     app: &App,
     caller: &Arc<Caller>,
@@ -80,8 +118,21 @@ pub(super) async fn open_permitted(
     act: Act,
     row: Row,
 ) -> Result<(Record, Permit), Failure> {
+    open_version(app, caller, view, act, row, &Current::Same).await
+}
+
+/// Opens any version of a record: the gate is told its labels and those the record bears now, and of a Binary it is
+/// asked also about the record it is to be treated like.
+pub(super) async fn open_version(
+    app: &App,
+    caller: &Arc<Caller>,
+    view: &View,
+    act: Act,
+    row: Row,
+    current: &Current,
+) -> Result<(Record, Permit), Failure> {
     let is_binary = row.at.kind == ResourceType::BINARY && !row.at.deleted;
-    let (record, permit) = open_row(app, caller, view, act, row).await?;
+    let (record, permit) = open_row(app, caller, view, act, row, current).await?;
     if is_binary {
         let keys = app.keyring.tenant(view.tenant)?;
         if let Some(context) = record.opened.examine(&(&*keys, &app.base), binary::context_of) {
@@ -91,29 +142,43 @@ pub(super) async fn open_permitted(
     Ok((record, permit))
 }
 
-/// Opens a row and asks the gate; a permitted caller learns that a seal is broken, any other only what it
-/// would have learnt of a whole one.
+/// Opens a row and asks the gate about the record itself and nothing beside it.
 pub(super) async fn open_row(
     app: &App,
     caller: &Arc<Caller>,
     view: &View,
     act: Act,
     row: Row,
+    current: &Current,
 ) -> Result<(Record, Permit), Failure> {
     let keys = app.keyring.tenant(view.tenant)?;
     let owner = owner(app, &keys, view, &row).await?;
     let digest = row.body.digest();
-    match open(&keys, &row.at, owner.key, &row.body) {
+    let later = if let Current::Labelled(labels) = current { labels.as_slice() } else { &[] };
+    let opened = match owner.key {
+        Ok(key) => open(&keys, &row.at, key, &row.body).map_err(|error| error.to_string()),
+        Err(KeyError::Wrapped(error)) => Err(error.to_string()),
+        Err(other) => return Err(other.into()),
+    };
+    match opened {
         Ok((opened, key, patients)) => {
-            let facts = facts(&row.at, owner.relations, opened.labels().to_vec());
+            let mut labels = opened.labels().to_vec();
+            labels.extend(later.iter().filter(|label| !opened.labels().contains(label)).cloned());
+            let facts = facts(&row.at, owner.relations, labels);
             let permit = app.gate.permit(caller, act, &facts).map_err(hidden)?;
-            Ok((Record { opened, at: row.at, digest, key, patients, facts }, permit))
+            match current {
+                Current::Same | Current::Labelled(_) => {
+                    Ok((Record { opened, at: row.at, digest, key, patients, facts }, permit))
+                }
+                Current::Erased => Err(Refusal::NotFound(Why::Erased).into()),
+                Current::Broken => Err(Refusal::Integrity.into()),
+            }
         }
         Err(error) => {
             // Labels are inside the broken seal; without them the decision is by what is left.
-            let facts = facts(&row.at, owner.relations, Vec::new());
+            let facts = facts(&row.at, owner.relations, later.to_vec());
             let _seen = app.gate.permit(caller, act, &facts).map_err(hidden)?;
-            tracing::error!(event = "integrity_failed", error = error.to_string(), entry = row.entry);
+            tracing::error!(event = "integrity_failed", error = error, entry = row.entry);
             Err(Refusal::Integrity.into())
         }
     }
@@ -127,7 +192,7 @@ pub(super) async fn open_for_marks(
     row: &Row,
 ) -> Result<Option<Opened<Plain>>, Failure> {
     let key = match owner(app, keys, view, row).await {
-        Ok(owner) => owner.key,
+        Ok(owner) => owner.key?,
         Err(Failure::Refused(Refusal::NotFound(Why::Erased), _)) => return Ok(None),
         Err(other) => return Err(other),
     };
@@ -151,23 +216,27 @@ fn open(
 
 async fn owner(app: &App, keys: &TenantKeys, view: &View, row: &Row) -> Result<Owner, Failure> {
     if row.at.owner == NIL {
-        return Ok(Owner { key: keys.common(), relations: Relations::NONE });
+        return Ok(Owner { key: Ok(keys.common()), relations: Relations::NONE });
     }
     if let Some(wrapped) = &row.wrapped {
-        let key = keys.data_key(row.at.owner, row.owner_version, wrapped)?;
+        let key = keys.data_key(row.at.owner, row.owner_version, wrapped);
         return Ok(Owner { key, relations: proven(keys, row.at.owner, view.actor, &row.relations) });
     }
     // Shared by several patients, or erased. The relationships that count are those to every one of them.
     let version = i16::try_from(row.owner_version).unwrap_or(i16::MAX);
     let shared = app.store.shared_key(view, row.at.owner, version).await?;
     let mut relations = Relations::ALL;
-    let mut key = None;
+    let mut key: Option<Result<DataKey, KeyError>> = None;
     for one in &shared {
         relations = relations.intersection(proven(keys, one.patient, view.actor, &one.relations));
-        if key.is_none() {
+        // Any of its wrappings will do.
+        if !matches!(key, Some(Ok(_))) {
             let number = u16::try_from(one.version).unwrap_or(0);
-            let patient = keys.data_key(one.patient, number, &one.wrapped)?;
-            key = Some(keys.shared_key(row.at.owner, row.owner_version, &patient, &one.shared)?);
+            let patient = keys.data_key(one.patient, number, &one.wrapped);
+            key =
+                Some(patient.and_then(|patient| {
+                    keys.shared_key(row.at.owner, row.owner_version, &patient, &one.shared)
+                }));
         }
     }
     match key {

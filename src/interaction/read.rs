@@ -1,6 +1,9 @@
 //! read and vread (FHIR R4 http.html#read, #vread), conditional by If-None-Match and If-Modified-Since.
 
-use super::{Ask, Conditions, Failure, Head, binary, forbidden, open::open_permitted};
+use super::{
+    Ask, Conditions, Failure, Head, binary, forbidden,
+    open::{Current, open_version},
+};
 use crate::{
     answer::Answer,
     app::App,
@@ -63,7 +66,13 @@ pub(super) async fn look(
     app.gate.approach(&ask.caller, Act::Read, kind).map_err(forbidden)?;
     let view = ask.view(app);
     let row = fetch(app, ask, kind, id, version).await?.ok_or(Refusal::NotFound(Why::Absent))?;
-    let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Read, row).await?;
+    let current = match version {
+        None => Current::Same,
+        Some(_) => {
+            Current::of(app, &view, row.at.version, fetch(app, ask, kind, id, None).await?.as_ref()).await?
+        }
+    };
+    let (record, permit) = open_version(app, &ask.caller, &view, Act::Read, row, &current).await?;
     if record.at.deleted {
         return Err(Refusal::Gone.into());
     }

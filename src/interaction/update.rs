@@ -95,9 +95,13 @@ pub(super) async fn prepare(
         return Ok((desk.prepare(draft).await?, 201));
     };
     let at = row.at;
-    // Refusals of writes are 403 whether or not the record is there: the id is the caller's own choice.
+    // Refusals of writes are 403 whether or not the record is there: the id is the caller's own choice. If-Match speaks
+    // of one that is there, so to it a record out of sight is none.
     let seen = open_permitted(app, &ask.caller, &view, Act::Update, row).await;
-    let (_, _old) = seen.map_err(|failure| match failure {
+    let (old, _permit) = seen.map_err(|failure| match failure {
+        Failure::Refused(Refusal::NotFound(_), denied) if ask.conditions.if_match.is_some() => {
+            Failure::Refused(Refusal::PreconditionFailed, denied)
+        }
         Failure::Refused(Refusal::NotFound(Why::Hidden), denied) => {
             Failure::Refused(Refusal::Forbidden, denied)
         }
@@ -110,7 +114,9 @@ pub(super) async fn prepare(
     }
     let draft = Draft { kind, id, resource, act: Act::Update, base: Base::Version(at.version) };
     let status = if at.deleted { 201 } else { 200 };
-    Ok((desk.prepare(draft).await?, status))
+    let mut ready = desk.prepare(draft).await?;
+    ready.written.version.leaves(old.version());
+    Ok((ready, status))
 }
 
 /// Refuses a write over a version that If-Match or If-None-Match does not let through.

@@ -44,10 +44,21 @@ pub struct Version {
     pub number: i32,
     /// SHA-256 of the envelope.
     pub digest: [u8; 32],
-    /// The patients it is about: opaque key and logical id.
+    /// The patients it is about, and those only the version it replaces was about: opaque key and logical id.
     pub patients: Vec<(Uuid, String)>,
     /// Whether it is a tombstone.
     pub deleted: bool,
+}
+
+impl Version {
+    /// Names the patients of the version it replaces as well: whoever is no longer named finds in her log that it went.
+    pub fn leaves(&mut self, replaced: Self) {
+        for patient in replaced.patients {
+            if !self.patients.contains(&patient) {
+                self.patients.push(patient);
+            }
+        }
+    }
 }
 
 /// Changes, each with the position of the draft that records it.

@@ -31,11 +31,11 @@ WITH hit AS (
 )
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM hit JOIN record r ON r.tenant = ? AND r.type = hit.type AND r.key = hit.key
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'

@@ -30,11 +30,11 @@ pub const FETCH_TIMEOUT: Duration = Duration::from_secs(2);
 const RECORDS: &str = "
 SELECT k.position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = k.actor
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM unnest(?, ?, ?, ?, ?) AS k(position, tenant, type, key, actor)
 JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
@@ -42,11 +42,11 @@ LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r
 
 const STANDINGS: &str = "
 SELECT k.position, k.patient, d.version, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = k.tenant AND x.patient = k.patient AND x.actor = k.actor
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM unnest(?, ?, ?, ?) AS k(position, tenant, patient, actor)
 LEFT JOIN LATERAL (
     SELECT d.version, d.wrapped FROM data_key d

@@ -29,13 +29,19 @@ pub struct Span {
     pub alive_after: DateTime<Utc>,
 }
 
-const OF_TYPES: &str = "
+/// Living records and tombstones apart, as their indexes hold them: each walks no further than a page.
+pub const OF_TYPES: &str = "
 WITH hit AS (
   SELECT v.type, v.key, v.version, v.updated FROM unnest(?) AS t(type), LATERAL (
     (SELECT r.type, r.key, r.version, r.updated FROM record r
-     WHERE r.tenant = ? AND r.type = t.type AND r.updated >= ? AND r.updated < ? AND r.updated <= ?
-       AND (r.updated, r.type, r.key, r.version) < (?, ?, ?, ?)
-     ORDER BY r.updated DESC, r.key DESC, r.version DESC LIMIT ?)
+     WHERE r.tenant = ? AND r.type = t.type AND NOT r.deleted
+       AND r.updated >= ? AND r.updated < ? AND r.updated <= ? AND (r.updated, r.type, r.key, r.version) < (?, ?, ?, ?)
+     ORDER BY r.updated DESC, r.key DESC LIMIT ?)
+    UNION ALL
+    (SELECT r.type, r.key, r.version, r.updated FROM record r
+     WHERE r.tenant = ? AND r.type = t.type AND r.deleted
+       AND r.updated >= ? AND r.updated < ? AND r.updated <= ? AND (r.updated, r.type, r.key, r.version) < (?, ?, ?, ?)
+     ORDER BY r.updated DESC, r.key DESC LIMIT ?)
     UNION ALL
     (SELECT o.type, o.key, o.version, o.updated FROM record_version o
      WHERE o.tenant = ? AND o.type = t.type AND o.updated >= ? AND o.updated < ? AND o.updated <= ?
@@ -50,11 +56,11 @@ WITH hit AS (
 )
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM hit h JOIN LATERAL (
   SELECT c.* FROM record c
   WHERE c.tenant = ? AND c.type = h.type AND c.key = h.key AND c.version = h.version
@@ -69,11 +75,11 @@ ORDER BY r.updated DESC, r.type DESC, r.key DESC, r.version DESC";
 const OF_ONE: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM (
   SELECT c.* FROM record c
   WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version <= ? AND c.updated >= ? AND c.updated < ?
@@ -118,9 +124,10 @@ impl Store {
                 .bind::<Integer, _>(version)
         };
         let codes: Vec<i16> = kinds.iter().map(|kind| kind.code()).collect();
-        let current =
+        let living =
             place(Statement::new(OF_TYPES).bind::<Array<SmallInt>, _>(codes)).bind::<BigInt, _>(limit);
-        let older = place(current)
+        let deleted = place(living).bind::<BigInt, _>(limit);
+        let older = place(deleted)
             .bind::<Timestamptz, _>(span.alive_after)
             .bind::<Timestamptz, _>(span.alive_after)
             .bind::<BigInt, _>(limit)

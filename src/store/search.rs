@@ -62,11 +62,11 @@ WITH hit AS (
 )
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM hit JOIN record r ON r.tenant = ? AND r.type = ? AND r.key = hit.key
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'
@@ -75,11 +75,11 @@ ORDER BY r.updated DESC, r.key DESC LIMIT ?";
 const BY_KEY: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM record r
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'
@@ -90,11 +90,11 @@ ORDER BY r.updated DESC, r.key DESC LIMIT ?";
 const BY_TYPE: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM record r
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'
@@ -105,11 +105,11 @@ ORDER BY r.updated DESC, r.key DESC LIMIT ?";
 const VERSIONS: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM (
   SELECT c.* FROM record c
   WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version BETWEEN ? AND ?
@@ -123,11 +123,11 @@ ORDER BY r.version DESC LIMIT ?";
 
 const SHARED: &str = "
 SELECT d.under AS patient, d.wrapped AS shared, p.version, p.wrapped,
-       ARRAY(SELECT int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
                     || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
              FROM relation x
              WHERE x.tenant = d.tenant AND x.patient = d.under AND x.actor = ?
-               AND x.since <= ? AND x.until > ? LIMIT 8) AS relations
+               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
 FROM data_key d
 JOIN data_key p ON p.tenant = d.tenant AND p.id = d.under AND p.under = '00000000-0000-0000-0000-000000000000'
 WHERE d.tenant = ? AND d.id = ? AND d.version = ?

@@ -162,7 +162,7 @@ fn at_places(text: &'static str, places: &[Place]) -> Statement {
 /// If we crash anywhere in here nothing has happened: the transaction is the ledger's.
 ///
 /// # Errors
-/// Diesel's.
+/// Diesel's; `RollbackTransaction` when a version would not follow the one that is there.
 pub async fn write(
     connection: &AsyncPgConnection,
     versions: Vec<(NewVersion, i64)>,
@@ -302,14 +302,19 @@ impl Records {
         self.entries.push(entry);
     }
 
+    /// INVARIANT: a version stands on the one before it or on nothing, whatever was tested before: two servers that do not
+    /// share a head row (another `ledger.shard`) both find nothing under a new id, and the later one writes nothing here.
+    /// `the_second_of_two_first_versions_is_not_written_over_the_first`.
     async fn upsert(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
-        Statement::new(
+        let wanted = self.keys.len();
+        let written = Statement::new(
             "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry)
              SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (tenant, type, key) DO UPDATE SET
                  version = excluded.version, updated = excluded.updated, deleted = excluded.deleted,
                  owner = excluded.owner, owner_version = excluded.owner_version, body = excluded.body,
-                 entry = excluded.entry",
+                 entry = excluded.entry
+             WHERE record.version = excluded.version - 1",
         )
         .bind::<Array<Integer>, _>(self.tenants)
         .bind::<Array<SmallInt>, _>(self.kinds)
@@ -323,7 +328,8 @@ impl Records {
         .bind::<Array<BigInt>, _>(self.entries)
         .execute(&mut &*connection)
         .await?;
-        Ok(())
+        // The batch goes with it, and whoever waits is told that nothing was done.
+        if written == wanted { Ok(()) } else { Err(diesel::result::Error::RollbackTransaction) }
     }
 }
 

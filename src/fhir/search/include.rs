@@ -2,7 +2,7 @@
 //!
 //! May import only std, `serde_json` and what stands beside it in `fhir`.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use serde_json::Value;
 
@@ -70,9 +70,10 @@ impl Include {
 
     /// What a resource of the source type points at, each once.
     pub fn targets(&self, resource: &Value, base: &BaseUrl, found: &mut Vec<(ResourceType, LogicalId)>) {
+        let mut seen: HashSet<_> = found.iter().cloned().collect();
         for parameter in &self.parameters {
             for target in targets(parameter, resource, base) {
-                if self.target.is_none_or(|kind| kind == target.0) && !found.contains(&target) {
+                if self.target.is_none_or(|kind| kind == target.0) && seen.insert(target.clone()) {
                     found.push(target);
                 }
             }
@@ -83,11 +84,11 @@ impl Include {
 /// The records of this server that a parameter's references point at, each once.
 #[must_use]
 pub fn targets(parameter: &Compiled, resource: &Value, base: &BaseUrl) -> Vec<(ResourceType, LogicalId)> {
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     parameter.visit(resource, &mut |path, value| {
         if let Some(target) = Reference::of(value, base).and_then(Reference::local)
             && path.may_point_at(target.0)
-            && !found.contains(&target)
+            && seen.insert(target.clone())
         {
             found.push(target);
         }

@@ -3,3 +3,4 @@
 mod relations;
 mod roles;
 mod tenants;
+mod versions;

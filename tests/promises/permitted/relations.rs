@@ -207,3 +207,81 @@ async fn a_search_returns_and_counts_what_is_permitted_alone() {
     let people = physician.get("/fhir/Patient?_id=ann,bob").await.json();
     assert_eq!((ids(&people), people["total"].clone()), (vec!["ann".to_owned()], json!(1)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_who_comes_back_to_a_team_is_on_it_again() {
+    let clinic = Clinic::open().await;
+    let member = |period: Value| json!({"member": {"reference": "Practitioner/cold"}, "period": period});
+    let was = member(json!({"start": "2019-01-01", "end": "2020-12-31"}));
+    let is = member(json!({"start": "2024-01-01"}));
+    let also = member(json!({"start": "2024-01-01", "end": "2024-12-31"}));
+    let stranger = clinic.person(Person::Stranger).await;
+    for (participants, status) in
+        [(json!([was]), 404), (json!([was, is]), 200), (json!([also, is]), 200), (json!([also, was]), 404)]
+    {
+        clinic
+            .put(&json!({"resourceType": "CareTeam", "id": "others", "status": "active",
+                "subject": {"reference": "Patient/ann"}, "participant": participants}))
+            .await;
+        let _read = stranger.get("/fhir/Observation/pulse").await.expect(status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_visits_do_not_crowd_out_a_place_on_the_team() {
+    let clinic = Clinic::open().await;
+    for n in 0..12 {
+        clinic.put(&encounter(&format!("visit-{n}"), "ann", "Practitioner/cold")).await;
+    }
+    clinic
+        .put(&json!({"resourceType": "CareTeam", "id": "z", "status": "active",
+            "subject": {"reference": "Patient/ann"},
+            "participant": [{"member": {"reference": "Practitioner/cold"}}]}))
+        .await;
+    let sent = labelled(observation("secret", "ann", "restricted"), RESTRICTED);
+    let stranger = clinic.person(Person::Stranger).await;
+    let _written = stranger.put("/fhir/Observation/secret", &sent).await.expect(201);
+    for path in [
+        "/fhir/Observation/secret",
+        "/fhir/Observation/secret/_history",
+        "/fhir/Observation/secret/_history/1",
+    ] {
+        let _read = stranger.get(path).await.expect(200);
+    }
+    for path in
+        ["/fhir/Observation?patient=ann", "/fhir/Observation?_id=secret", "/fhir/Observation/_history"]
+    {
+        let page = stranger.get(path).await.expect(200).json();
+        assert!(found(&page).iter().any(|one| one["id"] == "secret"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_about_too_many_is_refused_before_it_costs_anything() {
+    let clinic = Clinic::open().await;
+    let appointment = |patients: usize, practitioners: usize| {
+        let people = |kind: &'static str, count: usize| (0..count).map(move |n| format!("{kind}/{n}"));
+        let participants: Vec<Value> = people("Patient", patients)
+            .chain(people("Practitioner", practitioners))
+            .map(|one| json!({"actor": {"reference": one}, "status": "accepted"}))
+            .collect();
+        json!({"resourceType": "Appointment", "id": "all", "status": "booked", "participant": participants})
+    };
+    let path = "/fhir/Appointment/all";
+    for (patients, practitioners) in [(101, 0), (100, 11), (1, 1_001), (1_000, 1_000)] {
+        let before = clinic.sql("SELECT FROM data_key").await.unwrap();
+        let sent = appointment(patients, practitioners);
+        let refused = clinic.importer.put(path, &sent).await;
+        assert_eq!(
+            (refused.status, refused.issue().as_str()),
+            (422, "too-costly"),
+            "{patients} {practitioners}"
+        );
+        assert_eq!(clinic.sql("SELECT FROM data_key").await.unwrap(), before, "nobody was given a key");
+    }
+    for (patients, practitioners) in [(1, 1_000), (100, 10)] {
+        let taken = clinic.importer.put(path, &appointment(patients, practitioners)).await;
+        assert!(matches!(taken.status, 200 | 201), "{patients} {practitioners}: {}", taken.text());
+        assert_eq!(clinic.sql("SELECT FROM relation WHERE kind = 8").await.unwrap(), 1_000);
+    }
+}

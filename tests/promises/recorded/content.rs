@@ -247,3 +247,18 @@ async fn a_head_request_is_recorded_as_what_it_tells() {
     assert_eq!(entry.detail.query.as_deref(), Some("HEAD /fhir/Patient/ann"));
     assert_eq!(entry.object.items.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_moves_to_another_patient_leaves_an_entry_in_both_logs() {
+    let clinic = Clinic::open().await;
+    clinic.put(&patient("bob", &[])).await;
+    let before = clinic.server.size().await;
+    let moved =
+        clinic.importer.put("/fhir/Observation/pulse", &observation("pulse", "bob", "x")).await.expect(200);
+    let entries = clinic.server.entries(before).await;
+    let said: Vec<_> =
+        entries.iter().map(|one| (one.entry.subject.patient.clone().unwrap(), items(&one.entry))).collect();
+    let written = vec![("Observation".to_owned(), "pulse".to_owned(), 2, Action::Written)];
+    assert_eq!(said, [("Patient/bob".to_owned(), written.clone()), ("Patient/ann".to_owned(), written)]);
+    assert!(entries.iter().any(|one| Some(one.index) == moved.receipt()));
+}

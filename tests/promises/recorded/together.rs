@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use custodia::{
     clock::Clock,
     host::{self, Parts, Presence, Range},
+    store::cluster::Role,
 };
 use custodia_audit::bundle::{Trust, VerifiedBody, VerifiedEntry, verify};
 use custodia_support::{
@@ -117,4 +118,39 @@ async fn four_servers_under_load_write_one_log_without_a_gap() {
         .map(|entry| entry.index)
         .collect();
     assert!(receipts.is_subset(&opened), "every receipt names an access that the export opens");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_second_of_two_first_versions_is_not_written_over_the_first() {
+    let clinic = Clinic::open().await;
+    // Two logs in one database: no head row makes these servers take turns.
+    let mut config = clinic.server.config().clone();
+    config.ledger.shard = 1;
+    config.ledger.origin = Some("records.test/other".to_owned());
+    let other = host::start(config, Clock::machine()).await.unwrap();
+    let doors = [clinic.importer.clone(), clinic.server.partner_of(&other, Partner::Importer)];
+    let owner = clinic.server.database().connect(Role::Owner).await;
+    // Both have found nothing under the id before either can write.
+    owner.batch_execute("BEGIN; LOCK TABLE record IN SHARE MODE").await.unwrap();
+    let mut writers = JoinSet::new();
+    for (number, door) in doors.into_iter().enumerate() {
+        writers.spawn(async move {
+            let sent = observation("same", "ann", &format!("{number}"));
+            (number, door.put("/fhir/Observation/same", &sent).await.status)
+        });
+    }
+    let waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'record'::regclass AND NOT granted";
+    while owner.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) < 2 {
+        tokio::task::yield_now().await;
+    }
+    owner.batch_execute("COMMIT").await.unwrap();
+    let mut told = writers.join_all().await;
+    told.sort_by_key(|(_, status)| *status);
+    let [(first, 201), (_, 503)] = told[..] else { unreachable!("told {told:?}") };
+    let kept = clinic.importer.get("/fhir/Observation/same").await.expect(200).json();
+    assert_eq!(
+        (kept["meta"]["versionId"].as_str(), kept["code"]["text"].as_str()),
+        (Some("1"), Some(first.to_string().as_str()))
+    );
+    other.stop().await.unwrap();
 }

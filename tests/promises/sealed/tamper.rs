@@ -147,6 +147,40 @@ async fn accounts_and_keys_that_were_changed_admit_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrapped_key_that_was_changed_is_told_to_nobody_it_is_hidden_from() {
+    let clinic = Clinic::open().await;
+    clinic.put(&patient("bob", &["Practitioner/cold"])).await;
+    clinic.put(&observation("bobs", "bob", "x")).await;
+    clinic
+        .put(&json!({"resourceType": "Observation", "id": "both", "status": "final", "code": {"text": "x"},
+            "subject": {"reference": "Patient/ann"}, "performer": [{"reference": "Patient/bob"}]}))
+        .await;
+    let (physician, stranger) =
+        (clinic.person(Person::Physician).await, clinic.person(Person::Stranger).await);
+    let _broken = clinic
+        .sql(
+            "UPDATE data_key SET wrapped = set_byte(wrapped::bytea, 100, get_byte(wrapped::bytea, 100) # 1)::sealed
+             WHERE id = (SELECT key FROM record WHERE entry = (SELECT min(entry) FROM record))",
+        )
+        .await
+        .unwrap();
+    let told = physician.get("/fhir/Observation/pulse").await.expect(500);
+    assert_eq!(told.json(), outcome("exception", TOLD));
+    let absent = stranger.get("/fhir/Observation/nothing").await.expect(404);
+    for id in ["pulse", "both"] {
+        for path in [format!("/fhir/Observation/{id}"), format!("/fhir/Observation/{id}/_history/1")] {
+            assert_eq!(stranger.get(&path).await.expect(404).body, absent.body, "{path}");
+        }
+    }
+    for path in
+        ["/fhir/Observation?patient=ann", "/fhir/Observation?_id=pulse,both", "/fhir/Observation/_history"]
+    {
+        let page = stranger.get(path).await.expect(200).json();
+        assert!(!page["entry"].to_string().contains("pulse"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_changed_by_neither_role() {
     let clinic = Clinic::open().await;
     for role in [Role::Server, Role::Owner] {

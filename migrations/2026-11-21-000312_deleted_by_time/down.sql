@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS record_deleted_by_update;
