@@ -27,7 +27,7 @@ pub mod search;
 pub mod token;
 pub mod update;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use chrono::{DateTime, Utc};
 
@@ -68,6 +68,17 @@ pub struct Ask {
     pub raw: bool,
     /// How much of each resource is to come back from a read, search or history.
     pub subset: Subset,
+    /// What its searches have opened so far; shared by everything the request asks for.
+    pub spent: Arc<Spent>,
+}
+
+/// What the searches of one request have opened, so that a Bundle of searches may open no more than one.
+#[derive(Debug, Default)]
+pub struct Spent {
+    /// Records.
+    pub(crate) records: AtomicUsize,
+    /// Bytes of their envelopes.
+    pub(crate) bytes: AtomicUsize,
 }
 
 /// Conditional headers (FHIR R4 http.html#cread, #concurrency).

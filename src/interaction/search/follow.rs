@@ -1,14 +1,11 @@
 //! Following links: whether what a record points at, or what points at it, meets a filter.
 //!
 //! Every record on the way is opened and permitted like a match; what the caller may not see is as if it were not
-//! there. All records opened by one search count against one bound.
+//! there. All records opened for one request, a Bundle with all its searches among them, count against one bound.
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
@@ -16,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Ask, Failure, OPENED_MAX, Record,
+    Ask, Failure, OPENED_BYTES_MAX, OPENED_MAX, Record, Spent,
     hunt::{Hunt, Pointing},
     open_permitted, too_costly,
 };
@@ -37,6 +34,13 @@ use crate::{
     store::{Row, search::View},
 };
 
+/// What the candidates that are asked for at a time may weigh together, as far as can be told from those before.
+const CHUNK_BYTES: usize = 32 * 1024 * 1024;
+/// Candidates asked for while nothing is known of their size.
+const CHUNK_FIRST: usize = 128;
+/// The fewest candidates asked for at a time.
+const CHUNK_MIN: i64 = 8;
+
 /// Single records fetched at once.
 const FETCHES_AT_ONCE: usize = 64;
 
@@ -49,7 +53,6 @@ pub(super) struct Scout<'a> {
     pub(super) ask: &'a Ask,
     pub(super) view: View,
     pub(super) keys: Arc<TenantKeys>,
-    opened: AtomicUsize,
     /// Whether a record met a filter: the filter by its address, which is shared as long as the search lasts.
     known: Mutex<HashMap<(usize, Key), bool>>,
 }
@@ -58,13 +61,15 @@ impl<'a> Scout<'a> {
     pub(super) fn new(app: &'a App, ask: &'a Ask) -> Result<Self, Failure> {
         let view = ask.view(app);
         let keys = app.keyring.tenant(view.tenant)?;
-        Ok(Self { app, ask, view, keys, opened: AtomicUsize::new(0), known: Mutex::default() })
+        Ok(Self { app, ask, view, keys, known: Mutex::default() })
     }
 
     /// Opens a row if the caller may see it.
     pub(super) async fn open(&self, row: Row) -> Result<Option<(Record, Permit)>, Failure> {
-        let opened = self.opened.fetch_add(1, Ordering::Relaxed);
-        if opened >= OPENED_MAX {
+        let Spent { records, bytes } = &*self.ask.spent;
+        let opened = records.fetch_add(1, Ordering::Relaxed);
+        let size = row.body.as_bytes().len();
+        if opened >= OPENED_MAX || bytes.fetch_add(size, Ordering::Relaxed) >= OPENED_BYTES_MAX {
             return Err(too_costly());
         }
         // A long search lets other requests have their turns.
@@ -78,8 +83,19 @@ impl<'a> Scout<'a> {
         }
     }
 
+    /// How many candidates are asked for next, of those wanted: few at first, then as many as are not large.
+    pub(super) fn chunk(&self, wanted: i64) -> i64 {
+        let Spent { records, bytes } = &*self.ask.spent;
+        let (records, bytes) = (records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed));
+        let affordable = CHUNK_BYTES.saturating_mul(records).checked_div(bytes).unwrap_or(CHUNK_FIRST);
+        wanted.min(i64::try_from(affordable).unwrap_or(i64::MAX)).max(CHUNK_MIN)
+    }
+
     /// The current versions of these records that are there and that the caller may see, in the same order.
     pub(super) async fn fetch(&self, keys: Vec<Key>) -> Result<Vec<(Record, Permit)>, Failure> {
+        if keys.len() > OPENED_MAX.saturating_sub(self.ask.spent.records.load(Ordering::Relaxed)) {
+            return Err(too_costly());
+        }
         let fetcher = self.app.store.fetcher();
         let View { tenant, actor, now } = self.view;
         let rows: Vec<_> = stream::iter(keys)

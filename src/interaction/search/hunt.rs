@@ -216,7 +216,7 @@ impl<'a> Hunt<'a> {
         let mut found = Vec::new();
         let mut after = None;
         while found.len() < most {
-            let limit = i64::try_from(most).unwrap_or(i64::MAX).clamp(64, CHUNK_MAX);
+            let limit = self.scout.chunk(i64::try_from(most).unwrap_or(i64::MAX).clamp(64, CHUNK_MAX));
             let rows = self.rows(after, limit).await?;
             let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
             for row in rows {
@@ -248,7 +248,7 @@ impl<'a> Hunt<'a> {
         let mut matches = Matches { page: Vec::new(), more: false, total: None, counted: Vec::new() };
         let mut total = 0_u64;
         loop {
-            let limit = i64::from(self.query.count).saturating_add(1).clamp(64, CHUNK_MAX);
+            let limit = self.scout.chunk(i64::from(self.query.count).saturating_add(1).clamp(64, CHUNK_MAX));
             let rows = self.rows(position, limit).await?;
             let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
             for row in rows {
@@ -284,8 +284,9 @@ impl<'a> Hunt<'a> {
         let (mut page, mut position, mut total) = (Vec::<Found>::new(), None, 0_u64);
         let mut counted = Vec::new();
         loop {
-            let rows = self.rows(position, CHUNK_MAX).await?;
-            let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < CHUNK_MAX;
+            let limit = self.scout.chunk(CHUNK_MAX);
+            let rows = self.rows(position, limit).await?;
+            let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
             for row in rows {
                 position = Some((row.at.updated, row.at.key));
                 let Some(found) = self.try_match(row).await? else { continue };

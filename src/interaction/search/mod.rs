@@ -14,7 +14,7 @@ mod hunt;
 mod include;
 
 use super::{
-    Ask, Failure, forbidden, malformed,
+    Ask, Failure, Spent, forbidden, malformed,
     open::{Record, open_permitted},
 };
 use crate::{
@@ -34,8 +34,10 @@ use crate::{
 use follow::Scout;
 use hunt::Hunt;
 
-/// The most records one search opens, those it follows links to among them.
+/// The most records the searches of one request open, those they follow links to among them.
 pub const OPENED_MAX: usize = 10_000;
+/// The most bytes of envelopes that they open: what is kept of a page is never more.
+pub const OPENED_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// The most records that come with the matches of one page.
 pub const INCLUDED_MAX: usize = 1_000;
 
@@ -167,8 +169,8 @@ impl Found {
 
 fn too_costly() -> Failure {
     let text = format!(
-        "The search would have to open more than {OPENED_MAX} records. Narrow it: name a patient, ids, or a \
-         span of _lastUpdated."
+        "The request would have to open more than {OPENED_MAX} records, or very large ones. Narrow it: name a \
+         patient, ids, or a span of _lastUpdated."
     );
     Refusal::TooCostly(text).into()
 }

@@ -255,3 +255,27 @@ async fn each_request_of_a_batch_stands_for_itself() {
     let document = json!({"resourceType": "Bundle", "type": "collection"});
     assert_eq!(registry.post("/fhir", &document).await.expect(400).issue(), "value");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_searches_of_a_bundle_share_one_bound() {
+    const RECORDS: usize = 100;
+    const SEARCHES: usize = 102;
+    let clinic = Clinic::open().await;
+    let new: Vec<_> = (0..RECORDS)
+        .map(|n| ("POST", "Observation", Some(without_id(observation("x", "ann", &n.to_string())))))
+        .collect();
+    let _made = clinic.importer.post("/fhir", &bundle("transaction", &new)).await.expect(200);
+    let search = ("GET", "Observation?patient=ann&_count=1000&_elements=id", None);
+    let sent = bundle("batch", &vec![search; SEARCHES]);
+    let reply = clinic.importer.post("/fhir", &sent).await.expect(200).json();
+    let statuses: Vec<&str> = reply["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["response"]["status"].as_str().unwrap())
+        .collect();
+    assert!(statuses[0].starts_with("200"), "{statuses:?}");
+    // With the clinic's own observation each search opens 101: the bound of 10,000 is met within the batch.
+    assert!(statuses.iter().any(|status| status.starts_with("400")), "{statuses:?}");
+    assert!(reply.to_string().contains("too-costly"));
+}
