@@ -178,6 +178,12 @@ async fn a_wrapped_key_that_was_changed_is_told_to_nobody_it_is_hidden_from() {
         let page = stranger.get(path).await.expect(200).json();
         assert!(!page["entry"].to_string().contains("pulse"), "{path}");
     }
+    let write = observation("pulse", "ann", "mine");
+    let _refused = stranger.put("/fhir/Observation/pulse", &write).await.expect(403);
+    let _refused =
+        stranger.put("/fhir/Observation/fresh", &observation("fresh", "ann", "x")).await.expect(403);
+    let _told =
+        clinic.importer.put("/fhir/Observation/fresh", &observation("fresh", "ann", "x")).await.expect(500);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
