@@ -187,8 +187,9 @@ async fn sorted_pages_hold_every_match_once_in_order() {
         ("-family,_id", "zoellner Łis kim Eli dot Cid bea Bea ähm Ada Ada"),
     ] {
         for count in [1, 3, 11, 50] {
-            let mut page =
-                format!("/fhir/Patient?family:missing=false&_sort={sort}&_count={count}&birthdate=ge1950");
+            let mut page = format!(
+                "/fhir/Patient?family:missing=false&_sort={sort}&_count={count}&birthdate=ge1950&_total=accurate"
+            );
             let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
             loop {
                 let bundle = clinic.importer.get(&page).await.expect(200).json();
