@@ -71,6 +71,8 @@ password_encryption = scram-sha-256
 # pg_basebackup and point-in-time recovery need it; minimal would forbid backups of a running server.
 wal_level = replica
 max_wal_senders = 3
+# A young database has no statistics, and plans without them read far too much: they are gathered soon after a first load.
+autovacuum_naptime = 5s
 # Bodies are sealed, sealed bytes do not compress: it would only cost processor time.
 wal_compression = off
 # Fewer checkpoints write fewer whole pages; recovery replays at most this much.
