@@ -1,7 +1,7 @@
 //! Every way to tamper with an export, and what both verifiers say of it: custodia-verify and verify.py.
 //!
 //! verify.py was written from FORMAT.md. Where Python or its package `cryptography` is missing, that half is not run and
-//! this says so; with CUSTODIA_SECOND_VERIFIER=required in the environment, as in CI, it fails instead.
+//! this says so; with SECOND_VERIFIER=required in the environment, as in CI, it fails instead.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod cases;
