@@ -36,12 +36,14 @@ GROUPS = {
 CONTROL = {
     "start": "node:text time_micros:int version:text", "heartbeat": "node:text time_micros:int sequence:u64",
     "key-rotation": "- time_micros:int old_vkey:text new_vkey:text",
+    "key-retirement": "- time_micros:int vkey:text",
     "policy-change": "node:text time_micros:int policy_set:32",
     "restore": "node:text time_micros:int restored_size:u64 anchored_size:u64 anchored_root:32",
     "export": "node:text time_micros:int first:u64 end:u64 size:u64",
     "fork-alarm": "node:text time_micros:int witness:text size:u64",
     "shard-link": "- time_micros:int origin:text size:u64 root:32",
 }
+FOUND = {"restore": "restored", "key-rotation": "key-rotated", "key-retirement": "key-retired", "fork-alarm": "fork-alarm"}
 
 def cbor(raw):
     """Deterministic CBOR: the one item that `raw` is, as int, bytes, str, list or dict."""
@@ -288,8 +290,8 @@ class Export:
             node["start"] = self.hidden
         elif word == "heartbeat" and node["next"] is not None and not self.is_right(node, control["sequence"]):
             self.find(index, word, node=control["node"], expected=node["next"], found=control["sequence"])
-        elif word in ("restore", "key-rotation", "fork-alarm"):
-            self.find(index, {"restore": "restored", "key-rotation": "key-rotated"}.get(word, word))
+        elif word in FOUND:
+            self.find(index, FOUND[word])
 
 # Section 9: the command.
 def read(path, most):

@@ -97,6 +97,7 @@ fn control() -> impl Strategy<Value = Control> {
             old_vkey,
             new_vkey
         }),
+        (t(), text()).prop_map(|(time_micros, vkey)| Control::KeyRetirement { time_micros, vkey }),
         (text(), t(), hash()).prop_map(|(node, time_micros, policy_set)| Control::PolicyChange {
             node,
             time_micros,

@@ -106,8 +106,8 @@ impl Anchors {
         let Some(note) = durable::read(&path, NOTE_BYTES_MAX).map_err(|_| unreadable())? else {
             return Ok(None);
         };
-        let keys = std::slice::from_ref(&self.vkey);
-        let checkpoint = Checkpoint::open(&note, self.vkey.name(), keys, 0).map_err(|_| unreadable())?;
+        let checkpoint = Checkpoint::open(&note, self.keys.origin(), &self.keys.known(), 0);
+        let checkpoint = checkpoint.map_err(|_| unreadable())?;
         Ok(Some((place, checkpoint)))
     }
 }

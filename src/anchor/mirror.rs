@@ -20,14 +20,14 @@ use std::{
 };
 
 use custodia_audit::{
-    Checkpoint, Edge, NOTE_BYTES_MAX, TILE_WIDTH, Tile, TileId, Vkey, leaf_hash, push_entry, read_entries,
+    Checkpoint, Edge, NOTE_BYTES_MAX, TILE_WIDTH, Tile, TileId, leaf_hash, push_entry, read_entries,
 };
 use uuid::Uuid;
 
 use crate::{
     durable::{self, Durable},
     ledger::{LedgerReader, RawEntry, ReadError},
-    seal::Sealed,
+    seal::{LogKeys, Sealed},
     tenant::TenantId,
 };
 
@@ -57,14 +57,14 @@ pub enum MirrorError {
 pub struct Mirror {
     folder: PathBuf,
     durable: Durable,
-    vkey: Vkey,
+    keys: LogKeys,
 }
 
 impl Mirror {
-    /// The mirror in `folder` of the log that `vkey` signs.
+    /// The mirror in `folder` of the log that `keys` sign.
     #[must_use]
-    pub const fn new(folder: PathBuf, durable: Durable, vkey: Vkey) -> Self {
-        Self { folder, durable, vkey }
+    pub const fn new(folder: PathBuf, durable: Durable, keys: LogKeys) -> Self {
+        Self { folder, durable, keys }
     }
 
     /// Where its checkpoint is.
@@ -81,7 +81,7 @@ impl Mirror {
         let path = self.checkpoint_path();
         let note = durable::read(&path, NOTE_BYTES_MAX).map_err(|error| MirrorError::File(path, error))?;
         let Some(note) = note else { return Ok(None) };
-        let opened = Checkpoint::open(&note, self.vkey.name(), std::slice::from_ref(&self.vkey), 0);
+        let opened = Checkpoint::open(&note, self.keys.origin(), &self.keys.known(), 0);
         let opened =
             opened.map_err(|_| MirrorError::Broken("its checkpoint is not signed by the log's key"))?;
         let note = String::from_utf8(note).map_err(|_| MirrorError::Broken("its checkpoint is not UTF-8"))?;

@@ -24,7 +24,7 @@ use std::{
 };
 
 use custodia_audit::{
-    Checkpoint, Edge, NOTE_BYTES_MAX, NoteSignature, POLICY_BYTES_MAX, Policy, PolicyFault, TileId, Vkey,
+    Checkpoint, Edge, NOTE_BYTES_MAX, NoteSignature, POLICY_BYTES_MAX, Policy, PolicyFault, TileId,
     witness::{add_cosignatures, origin_hash},
 };
 use futures_util::future::join_all;
@@ -37,6 +37,7 @@ use crate::{
     config::Config,
     durable::{self, Durable},
     ledger::{Ledger, LedgerReader, ReadError},
+    seal::LogKeys,
 };
 use ask::{Asked, Asking};
 
@@ -76,7 +77,7 @@ pub enum NoQuorum {
 
 /// The anchors of one log.
 pub struct Anchors {
-    vkey: Vkey,
+    keys: LogKeys,
     policy: Policy,
     witnesses: Vec<Asking>,
     folder: PathBuf,
@@ -104,11 +105,11 @@ struct Collected<'a> {
 }
 
 impl Anchors {
-    /// The anchors that the configuration names, of the log that `vkey` signs.
+    /// The anchors that the configuration names, of the log that `keys` sign.
     ///
     /// # Errors
     /// [`AnchorError`].
-    pub fn open(config: &Config, vkey: Vkey, durable: Durable) -> Result<Self, AnchorError> {
+    pub fn open(config: &Config, keys: LogKeys, durable: Durable) -> Result<Self, AnchorError> {
         let policy = match &config.ledger.policy {
             None => Policy::default(),
             Some(path) => {
@@ -129,12 +130,11 @@ impl Anchors {
             Ok::<_, AnchorError>(Asking::new(witness.vkey.clone(), url, http.clone()))
         };
         let witnesses = policy.witnesses().iter().map(asking).collect::<Result<_, _>>()?;
-        let folder = config.home.join("anchor").join(origin_hash(vkey.name()));
+        let folder = config.home.join("anchor").join(origin_hash(keys.origin()));
         let mirror =
-            config.ledger.mirror.clone().map(|folder| Mirror::new(folder, durable.clone(), vkey.clone()));
-        let policy = policy.with_log(vkey.clone());
+            config.ledger.mirror.clone().map(|folder| Mirror::new(folder, durable.clone(), keys.clone()));
         let (counts, kept) = (Arc::default(), Mutex::default());
-        let anchors = Self { vkey, policy, witnesses, folder, mirror, durable, counts, kept };
+        let anchors = Self { keys, policy, witnesses, folder, mirror, durable, counts, kept };
         anchors.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned = anchors.last_cosigned()?;
         Ok(anchors)
     }
@@ -176,7 +176,7 @@ impl Anchors {
         }
         let Collected { note, heard, .. } = self.collect(ledger.reader(), &note, &head).await;
         self.raise(ledger, heard, head.size).await;
-        let met = self.policy.asks_witnesses() && self.policy.open(note.as_bytes(), self.vkey.name()).is_ok();
+        let met = self.policy.asks_witnesses() && self.opened(note.as_bytes()).is_some();
         if self.policy.asks_witnesses() && !met {
             tracing::warn!(event = "quorum_missing", size = head.size);
         }
@@ -276,10 +276,10 @@ impl Anchors {
                 return Ok((note, edge));
             }
             let head =
-                Checkpoint { origin: self.vkey.name().to_owned(), size: edge.size(), root: edge.root() };
+                Checkpoint { origin: self.keys.origin().to_owned(), size: edge.size(), root: edge.root() };
             // The server beside us may have shown the witnesses a later head meanwhile: then we look again.
             let Collected { note, later, .. } = self.collect(reader, &note, &head).await;
-            if self.policy.open(note.as_bytes(), self.vkey.name()).is_ok() {
+            if self.opened(note.as_bytes()).is_some() {
                 return Ok((note, edge));
             }
             if !later {
@@ -289,12 +289,18 @@ impl Anchors {
         Err(NoQuorum::Missing)
     }
 
+    /// A checkpoint of the log that its keys, as they are known now, signed and the policy's quorum cosigned.
+    fn opened(&self, note: &[u8]) -> Option<Checkpoint> {
+        let policy = self.keys.known().into_iter().fold(self.policy.clone(), Policy::with_log);
+        policy.open(note, self.keys.origin()).ok().map(|(checkpoint, _)| checkpoint)
+    }
+
     fn last_cosigned(&self) -> Result<Option<(String, Checkpoint)>, AnchorError> {
         let path = self.folder.join("cosigned");
         let note = durable::read(&path, NOTE_BYTES_MAX).map_err(|error| AnchorError::File(path, error))?;
         // One that another policy's quorum cosigned is none of ours.
         let opened = |note: Vec<u8>| {
-            let (checkpoint, _) = self.policy.open(&note, self.vkey.name()).ok()?;
+            let checkpoint = self.opened(&note)?;
             Some((String::from_utf8(note).ok()?, checkpoint))
         };
         Ok(note.filter(|_| self.policy.asks_witnesses()).and_then(opened))

@@ -43,7 +43,9 @@ fn manner(control: &Control) -> (Code, Code, &'static str) {
         Control::Heartbeat { .. } => {
             (APPLICATION_ACTIVITY, ours("heartbeat", "The server says it is alive"), "E")
         }
-        Control::KeyRotation { .. } => (SECURITY_ALERT, SECURITY_CONFIGURATION, "U"),
+        Control::KeyRotation { .. } | Control::KeyRetirement { .. } => {
+            (SECURITY_ALERT, SECURITY_CONFIGURATION, "U")
+        }
         Control::PolicyChange { .. } => (SECURITY_ALERT, ours("policy-change", "Policies changed"), "U"),
         Control::Restore { .. } => (SECURITY_ALERT, ours("restore", "The log was rolled forward"), "U"),
         Control::Export { .. } => (AUDIT_LOG_USED, ours("export", "The log was exported"), "R"),
@@ -65,6 +67,7 @@ fn details(control: &Control) -> Vec<(&'static str, String)> {
         Control::KeyRotation { old_vkey, new_vkey, .. } => {
             vec![("old-vkey", old_vkey.clone()), ("new-vkey", new_vkey.clone())]
         }
+        Control::KeyRetirement { vkey, .. } => vec![("retired-vkey", vkey.clone())],
         Control::PolicyChange { node, policy_set, .. } => {
             vec![("node", node.clone()), ("policy-set", hex(policy_set))]
         }

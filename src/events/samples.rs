@@ -161,6 +161,7 @@ pub(super) fn controls() -> Vec<Control> {
         Control::Start { node: node.clone(), time_micros, version: "0.1.0".to_owned() },
         Control::Heartbeat { node: node.clone(), time_micros, sequence: 3 },
         Control::KeyRotation { time_micros, old_vkey: "a".to_owned(), new_vkey: "b".to_owned() },
+        Control::KeyRetirement { time_micros, vkey: "a".to_owned() },
         Control::PolicyChange { node: node.clone(), time_micros, policy_set: [1; 32] },
         Control::Restore {
             node: node.clone(),

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     BUNDLE_NAME, Digest, EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Source,
-    Summary, TABLE_NAME, Tally, manifest, signer,
+    Summary, TABLE_NAME, Tally, manifest,
 };
 use crate::{
     seal::spool::{SpoolKey, SpoolReader, SpoolWriter},
@@ -268,7 +268,7 @@ impl Work {
         }
         let named: Vec<File> =
             files.iter().map(|file| File { name: file.name, digest: file.digest }).collect();
-        let signer = signer(&self.source)?;
+        let signer = self.source.ledger.reader().signer().await?;
         let note = manifest(self.source.ledger.origin(), &summary, &named, &signer)?;
         let (out, key) = file(MANIFEST_NAME)?;
         let mut out = Tally::new(out);

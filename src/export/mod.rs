@@ -16,7 +16,7 @@ use std::{
 };
 
 use custodia_audit::{
-    Checkpoint, Edge, Entry, Hash, KeyFault, Leaf, Signer,
+    Checkpoint, Edge, Entry, Hash, Leaf,
     bundle::{Group, Header, Record, WriteFault, Writer},
 };
 
@@ -58,9 +58,6 @@ pub enum ExportError {
     /// The earlier checkpoint is not one of this log.
     #[error("the earlier checkpoint is not one of this log")]
     Earlier,
-    /// The signing key in the keystore cannot be used.
-    #[error("the log's signing key cannot be used")]
-    Key(#[from] KeyFault),
     /// The manifest cannot be signed.
     #[error("the manifest cannot be signed")]
     Note(#[from] custodia_audit::NoteFault),
@@ -120,7 +117,7 @@ impl Filter {
 pub struct Source {
     /// The log.
     pub ledger: Arc<Ledger>,
-    /// Its signing key.
+    /// Its keys.
     pub keyring: Arc<Keyring>,
     /// Who cosigns its checkpoint.
     pub anchors: Arc<Anchors>,
@@ -208,7 +205,6 @@ impl Plan {
         outputs: Outputs<W>,
         progress: &Progress,
     ) -> Result<(Outputs<W>, Summary), ExportError> {
-        let signer = signer(source)?;
         let (first, end, size) = self.bounds();
         progress.total.store(end - first, Ordering::Relaxed);
         let header = Header {
@@ -229,7 +225,8 @@ impl Plan {
         pass.run(end, progress).await?;
         let counts = pass.counts;
         (events, table) = (pass.events, pass.table);
-        let bundle = pass.writer.finish(&signer)?;
+        // The keys that sign now: one that was retired while this was written signs no more.
+        let bundle = pass.writer.finish(&source.ledger.reader().signer().await?)?;
         let tenant = self.range.tenant.map(|(_, name)| name);
         Ok((Outputs { bundle, events, table }, Summary { first, end, size, tenant, counts }))
     }
@@ -250,16 +247,12 @@ pub struct Summary {
     pub counts: Counts,
 }
 
-/// The log's own key.
-pub(crate) fn signer(source: &Source) -> Result<Signer, ExportError> {
-    Ok(Signer::from_pkcs8(source.ledger.origin(), source.keyring.keystore().log_key())?)
-}
-
 /// The auditor's checkpoint and the proof that a log of `size` continues it.
 async fn continued(source: &Source, text: &str, size: u64) -> Result<(u64, Vec<Hash>), ExportError> {
-    let (ledger, vkey) = (&source.ledger, source.ledger.vkey());
-    let earlier = Checkpoint::open(text.as_bytes(), ledger.origin(), std::slice::from_ref(vkey), 0)
-        .map_err(|_| ExportError::Earlier)?;
+    let ledger = &source.ledger;
+    let known = source.keyring.keystore().log_keys(ledger.origin()).known();
+    let earlier =
+        Checkpoint::open(text.as_bytes(), ledger.origin(), &known, 0).map_err(|_| ExportError::Earlier)?;
     if earlier.size > size {
         return Err(ExportError::Earlier);
     }

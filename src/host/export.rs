@@ -56,7 +56,7 @@ pub async fn export_folder(parts: &Parts, range: &Range, folder: &Path) -> Resul
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         files.push(File { name, digest });
     }
-    let signer = crate::export::signer(&source(parts))?;
+    let signer = parts.ledger.reader().signer().await?;
     let note = manifest(parts.ledger.origin(), &summary, &files, &signer)?;
     let mut out = create(MANIFEST_NAME)?;
     out.write_all(note.as_bytes())?;

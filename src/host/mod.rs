@@ -16,6 +16,7 @@ mod recover;
 mod register;
 mod report;
 mod retention;
+mod rotate;
 mod tasks;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -26,10 +27,11 @@ pub use crate::export::{ExportError, Filter, Range};
 pub use database::{DATABASE, Presence};
 pub use error::{StartError, explained};
 pub use export::{export, export_folder};
-pub use parts::{Parts, create_keystore, migrate, vkey};
-pub use recover::{Recovered, RecoveryError, recover_anew, recover_forward};
+pub use parts::{Parts, create_keystore, migrate, vkeys};
+pub use recover::{NewLogKey, Recovered, RecoveryError, recover_anew, recover_forward};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
 pub use report::{ReportError, disclosures};
+pub use rotate::{Rotated, Rotation, RotationError, rotate_log};
 
 use crate::{
     app::App,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use custodia_audit::{Signer, Vkey};
+use custodia_audit::Vkey;
 
 use super::{
     StartError,
@@ -73,8 +73,8 @@ impl Parts {
         let keyring = Arc::new(Keyring::new(Arc::new(keystore), clock.clone()));
         admit(&store, &keyring).await?;
         ensure_house(&store, &keyring, clock).await?;
-        let signer = Signer::from_pkcs8(config.origin(), keyring.keystore().log_key())?;
-        let anchors = Arc::new(Anchors::open(config, signer.vkey(), Durable::shared())?);
+        let keys = keyring.keystore().log_keys(config.origin());
+        let anchors = Arc::new(Anchors::open(config, keys, Durable::shared())?);
         let setup = Setup {
             origin: config.origin(),
             shard: config.ledger.shard,
@@ -141,13 +141,14 @@ pub async fn migrate(
     steps
 }
 
-/// The key that the log's checkpoints are signed with: what an auditor must be given once.
+/// The keys that the log's checkpoints are signed with, the newest last: what an auditor must be given once. While no key
+/// takes over from another there is one.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn vkey(config: &Config) -> Result<Vkey, StartError> {
+pub async fn vkeys(config: &Config) -> Result<Vec<Vkey>, StartError> {
     let keystore = open_keystore(config).await?;
-    Ok(Signer::from_pkcs8(config.origin(), keystore.log_key())?.vkey())
+    Ok(keystore.log_secrets().for_new_log(config.origin())?.vkeys())
 }
 
 pub(super) async fn open_keystore(config: &Config) -> Result<Keystore, StartError> {
@@ -159,7 +160,7 @@ pub(super) async fn open_keystore(config: &Config) -> Result<Keystore, StartErro
 }
 
 /// A passphrase takes a tenth of a second and 64 MiB: away from the threads that serve.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, crate::seal::KeystoreError> + Send + 'static,
 ) -> Result<T, crate::seal::KeystoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(crate::seal::KeystoreError::Crypto))

@@ -4,16 +4,16 @@
 //! else to the next start, whose guard then finds nothing amiss.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use custodia_audit::{Checkpoint, KeyKind, NOTE_BYTES_MAX, Signer, Vkey};
+use custodia_audit::{Checkpoint, NOTE_BYTES_MAX, Note, POLICY_BYTES_MAX, Policy, Signer, Vkey};
 
 use super::{
     Parts, StartError,
     database::{self, Presence},
-    parts::open_keystore,
+    parts::{blocking, open_keystore},
 };
 use crate::{
     anchor::{Anchors, MirrorError},
@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     durable::{self, Durable},
     ledger::{Link, RecoverError, Rolling, roll_forward},
+    seal::{Keystore, LogKeys, LogSecrets},
     store::cluster::Progress,
 };
 
@@ -39,9 +40,21 @@ pub enum RecoveryError {
     /// The log was not rolled forward.
     #[error("the log was not rolled forward")]
     Recover(#[from] RecoverError),
-    /// The file is no checkpoint that this keystore's key signed.
-    #[error("{}: expected the last checkpoint of the old log, signed by this keystore's key", .0.display())]
+    /// The file is no checkpoint that a key of this keystore signed.
+    #[error("{}: expected the last checkpoint of the old log, signed by a key of this keystore", .0.display())]
     NotACheckpoint(PathBuf),
+    /// A thief may have signed it.
+    #[error(
+        "{}: after a theft of the key, only what the quorum of ledger.policy cosigned is to be continued",
+        .0.display()
+    )]
+    NotCosigned(PathBuf),
+    /// The policy cannot be read.
+    #[error("ledger.policy")]
+    Policy,
+    /// The mirror's checkpoint was signed with keys that are gone.
+    #[error("the mirror's checkpoint was signed with keys whose secrets this keystore does not hold")]
+    Keys,
     /// The new log has the name of the old one.
     #[error(
         "ledger.origin is still that of the old log: a new log wants a name and a ledger.shard of its own"
@@ -67,15 +80,22 @@ pub async fn recover_forward(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Recovered, RecoveryError> {
     let keystore = open_keystore(config).await?;
-    let signer = Signer::from_pkcs8(config.origin(), keystore.log_key()).map_err(StartError::from)?;
-    let anchors = Anchors::open(config, signer.vkey(), Durable::shared()).map_err(StartError::from)?;
+    let keys = keystore.log_keys(config.origin());
+    let anchors = Anchors::open(config, keys.clone(), Durable::shared()).map_err(StartError::from)?;
     let mirror = anchors.mirror().ok_or(RecoveryError::NoMirror)?;
-    let (_, anchored) = mirror.checkpoint()?.ok_or(RecoveryError::NoMirror)?;
+    let (note, anchored) = mirror.checkpoint()?.ok_or(RecoveryError::NoMirror)?;
+    let signer = signers(&keystore, &keys, &note)?.ok_or(RecoveryError::Keys)?;
     let reached = database::reach(config, Presence::Server, progress).await?;
     reached.migrate().await?;
     let node = clock.ordered_id().to_string();
-    let rolling =
-        Rolling { shard: config.ledger.shard, signer: &signer, anchored: &anchored, node, now: clock.now() };
+    let rolling = Rolling {
+        shard: config.ledger.shard,
+        signer: &signer,
+        known: &keys.known(),
+        anchored: &anchored,
+        node,
+        now: clock.now(),
+    };
     let entries = |first, end| mirror.entries(first, end, anchored.size);
     let before = roll_forward(&reached.server, &rolling, entries).await;
     if let Some(cluster) = reached.cluster {
@@ -84,29 +104,65 @@ pub async fn recover_forward(
     Ok(Recovered { before: before?, anchored: anchored.size })
 }
 
+/// The keys that signed the log's checkpoint `note`, as far as their secrets are left.
+fn signers(keystore: &Keystore, keys: &LogKeys, note: &str) -> Result<Option<Signer>, RecoveryError> {
+    let note = Note::parse(note.as_bytes()).map_err(|_| RecoveryError::Keys)?;
+    let known = keys.known();
+    let made = |key: &&Vkey| {
+        note.signatures().iter().any(|line| (line.name.as_str(), line.key_id) == (key.name(), key.key_id()))
+    };
+    let publics: Vec<[u8; 32]> = known.iter().filter(made).map(|key| *key.public()).collect();
+    let secrets = keystore.log_secrets();
+    Ok(secrets.with_publics(keys.origin(), &publics).map_err(StartError::from)?)
+}
+
+/// Which key signs a log that is begun anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewLogKey {
+    /// The one the old log was signed with.
+    Same,
+    /// A fresh one: somebody has stolen the old one, whose secret is destroyed here.
+    Fresh,
+}
+
 /// Begins the log that the configuration names, whose first entry commits to the last checkpoint of the old one, in `file`.
+///
+/// With a fresh key the order is: 1. the checkpoint is verified, cosignatures and all; 2. the keystore has the fresh key and
+/// no other; 3. the new log begins. If we crash before 2 nothing has happened; before 3, the old log can be continued by
+/// nobody, which is what is wanted, and the command may be given again.
 ///
 /// # Errors
 /// [`RecoveryError`]; then no entry was written.
 pub async fn recover_anew(
     config: &Config,
     clock: &Clock,
-    file: &Path,
+    (file, key): (&Path, NewLogKey),
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Recovered, RecoveryError> {
     let unreadable = || RecoveryError::NotACheckpoint(file.to_owned());
-    let keystore = Arc::new(open_keystore(config).await?);
-    let signer = Signer::from_pkcs8(config.origin(), keystore.log_key()).map_err(StartError::from)?;
+    let keystore = open_keystore(config).await?;
     let note = durable::read(file, NOTE_BYTES_MAX).ok().flatten().ok_or_else(unreadable)?;
     let origin = note.split(|byte| *byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
     let origin = origin.ok_or_else(unreadable)?;
     if origin == config.origin() {
         return Err(RecoveryError::SameOrigin);
     }
-    let key = Vkey::new(origin, KeyKind::Ed25519, *signer.vkey().public()).map_err(|_| unreadable())?;
-    let old = Checkpoint::open(&note, origin, &[key], 0).map_err(|_| unreadable())?;
+    let known = keystore.log_keys(origin).known();
+    let old = Checkpoint::open(&note, origin, &known, 0).map_err(|_| unreadable())?;
+    if key == NewLogKey::Fresh {
+        let policy = known.into_iter().fold(policy(config)?, Policy::with_log);
+        policy.open(&note, origin).map_err(|_| RecoveryError::NotCosigned(file.to_owned()))?;
+        blocking(move || keystore.change_log_keys(LogSecrets::start_anew)).await.map_err(StartError::from)?;
+    }
     let link = Link { origin: old.origin, size: old.size, root: old.root.0 };
     let parts = Parts::open_as(config, clock, Presence::Server, progress, Some(link)).await?;
     parts.close().await?;
     Ok(Recovered { before: 0, anchored: old.size })
+}
+
+/// The witnesses and the quorum of the configuration; none when it names none.
+fn policy(config: &Config) -> Result<Policy, RecoveryError> {
+    let Some(path) = &config.ledger.policy else { return Ok(Policy::default()) };
+    let bytes = fs::read(path).map_err(|_| RecoveryError::Policy)?;
+    Policy::parse(bytes.get(..=POLICY_BYTES_MAX).unwrap_or(&bytes)).map_err(|_| RecoveryError::Policy)
 }

@@ -47,7 +47,7 @@ impl From<ExportError> for Failure {
                 IssueCode::Value,
                 "earlier: expected a checkpoint of this log, with its signature, as GET /audit/checkpoint gave it.",
             ),
-            ExportError::Key(_) | ExportError::Note(_) | ExportError::Write(_) | ExportError::File(_) => {
+            ExportError::Note(_) | ExportError::Write(_) | ExportError::File(_) => {
                 tracing::error!(event = "export_failed", error = super::causes(&error));
                 Refusal::Internal.into()
             }

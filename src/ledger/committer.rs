@@ -8,7 +8,7 @@
 //! 4. number the entries, commit to them, seal their bodies;
 //! 5. write versions and entries;
 //! 6. recompute the tree from what the database says it holds;
-//! 7. sign;
+//! 7. sign, with the keys that signed the head that is locked;
 //! 8. move the head from exactly the old size and root;
 //! 9. commit;
 //! 10. wake the waiters.
@@ -20,20 +20,19 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use custodia_audit::{
-    Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Signer, Tile, leaf_hash,
-};
+use custodia_audit::{Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Signer, Tile};
 use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::try_join;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    counts::Counts,
+    counts::{Counts, error_chain},
     draft::{AccessDraft, Changes, ControlDraft, Draft},
     head::{self, EdgeError, signed},
     keys::{AuditKeyError, AuditKeys, month_of},
-    rows::{Inserted, Rows, insert_tiles},
+    rows::{Rows, grow, insert_tiles},
+    signing::{Signing, Unsignable},
     stale::stale,
 };
 use crate::{
@@ -90,6 +89,8 @@ enum BatchError {
     AuditKey(#[from] AuditKeyError),
     #[error("sealing failed")]
     Seal(#[from] KeyError),
+    #[error("nothing can be signed over the head")]
+    Unsignable(#[from] Unsignable),
     #[error("the head moved while it was locked, or the database holds other leaves than it was given")]
     Fatal,
     #[error(
@@ -107,7 +108,7 @@ pub(super) struct Committer {
     pub(super) origin: Arc<str>,
     /// Name of this process in the log.
     pub(super) node: String,
-    pub(super) signer: Signer,
+    pub(super) signing: Arc<Signing>,
     pub(super) keys: AuditKeys,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
@@ -123,6 +124,8 @@ pub(super) struct State {
     edge: Option<(Edge, Hash)>,
     /// The head of this process's last commit, which no failure forgets: the log never has less.
     seen: Option<(i64, Hash)>,
+    /// Its checkpoint, and the keys that signed it.
+    signed: Option<Signed>,
     /// Sequence number of this node's next access entry.
     sequence: u64,
     /// Time of this node's last entry: time never runs back in the log.
@@ -207,7 +210,8 @@ impl Committer {
             shard: self.shard,
             origin: &self.origin,
             node: &self.node,
-            signer: &self.signer,
+            signing: &self.signing,
+            signed: self.state.signed.as_ref(),
             keys: &keys,
             now,
             month,
@@ -218,6 +222,7 @@ impl Committer {
         let done = batch.run(&connection, edge, work).await?;
         self.state.connection = Some(connection);
         self.state.seen = Some((signed(done.edge.0.size()), done.edge.1));
+        self.state.signed = Some(done.signed);
         self.state.edge = Some(done.edge);
         self.state.sequence = done.sequence;
         self.state.last = now;
@@ -246,7 +251,8 @@ struct Batch<'a> {
     shard: i16,
     origin: &'a str,
     node: &'a str,
-    signer: &'a Signer,
+    signing: &'a Signing,
+    signed: Option<&'a Signed>,
     keys: &'a HashMap<TenantId, Arc<AuditKey>>,
     seen: Option<(i64, Hash)>,
     now: DateTime<Utc>,
@@ -255,8 +261,12 @@ struct Batch<'a> {
     pace: &'a Pace,
 }
 
+/// A checkpoint, and the keys that signed it.
+type Signed = (String, Arc<Signer>);
+
 struct Done {
     edge: (Edge, Hash),
+    signed: Signed,
     sequence: u64,
     outcomes: Vec<Outcome>,
 }
@@ -283,6 +293,14 @@ impl Batch<'_> {
         if self.seen.is_some_and(is_back) {
             return Err(BatchError::PutBack);
         }
+        let mut signer = match self.signed {
+            Some((note, signer)) if *note == head.checkpoint => Arc::clone(signer),
+            // One size has one checkpoint: somebody has taken a signature away, and with it a key.
+            Some(_) if self.seen.is_some_and(|(size, _)| head.size == size) => {
+                return Err(Unsignable::Differs.into());
+            }
+            _ => self.signing.after(&head).await?,
+        };
         let mut edge = match edge {
             Some((edge, root)) if signed(edge.size()) == head.size && root.0.as_slice() == head.root => edge,
             // Another server moved the head, or this one has just started or failed.
@@ -302,7 +320,7 @@ impl Batch<'_> {
                 changes.into_iter().map(|(version, draft)| (version, signed(index) + signed_usize(draft))),
             );
             for draft in drafts {
-                self.number(&mut rows, index, &mut sequence, draft)?;
+                self.number(&mut rows, index, (&mut sequence, &mut signer), draft)?;
                 index += 1;
             }
             outcomes.push(Outcome::Committed(index.saturating_sub(1)));
@@ -310,13 +328,14 @@ impl Batch<'_> {
         if rows.indexes.is_empty() {
             execute(connection, "ROLLBACK").await?;
             let root = edge.root();
-            return Ok(Done { edge: (edge, root), sequence, outcomes });
+            let signed = (head.checkpoint, signer);
+            return Ok(Done { edge: (edge, root), signed, sequence, outcomes });
         }
         let ((), inserted) =
             try_join!(write::write(connection, versions, self.now), rows.insert(connection, self.shard))?;
-        let tiles = grow(&mut edge, inserted, index)?;
-        let root = self.advance(connection, &head, &edge, tiles).await?;
-        Ok(Done { edge: (edge, root), sequence, outcomes })
+        let tiles = grow(&mut edge, inserted, index).ok_or(BatchError::Fatal)?;
+        let (root, note) = self.advance(connection, &head, &edge, tiles, &signer).await?;
+        Ok(Done { edge: (edge, root), signed: (note, signer), sequence, outcomes })
     }
 
     /// Gives a draft its index: encodes, commits and seals.
@@ -324,7 +343,7 @@ impl Batch<'_> {
         &self,
         rows: &mut Rows,
         index: u64,
-        sequence: &mut u64,
+        (sequence, signer): (&mut u64, &mut Arc<Signer>),
         draft: Draft,
     ) -> Result<(), BatchError> {
         match draft {
@@ -344,6 +363,11 @@ impl Batch<'_> {
                     ControlDraft::Heartbeat => Control::Heartbeat { node, time_micros, sequence: *sequence },
                     ControlDraft::Export { first, end, size } => {
                         Control::Export { node, time_micros, first, end, size }
+                    }
+                    ControlDraft::Turn(turn) => {
+                        let (turned, control) = self.signing.turn(signer, turn, time_micros)?;
+                        *signer = Arc::new(turned);
+                        control
                     }
                     ControlDraft::Other(make) => make(node, time_micros),
                 };
@@ -380,10 +404,11 @@ impl Batch<'_> {
         head: &head::Head,
         edge: &Edge,
         tiles: Vec<Tile>,
-    ) -> Result<Hash, BatchError> {
+        signer: &Signer,
+    ) -> Result<(Hash, String), BatchError> {
         let root = edge.root();
         let checkpoint = Checkpoint { origin: self.origin.to_owned(), size: edge.size(), root };
-        let note = self.signer.sign_checkpoint(&checkpoint).map_err(|_| BatchError::Fatal)?;
+        let note = signer.sign_checkpoint(&checkpoint).map_err(|_| BatchError::Fatal)?;
         // INVARIANT: COMMIT is on its way before this statement's answer is seen, so one that moves nothing must fail by
         // itself: it divides by the number of heads it moved, and what follows in its transaction is rolled back.
         // `when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored`.
@@ -395,7 +420,7 @@ impl Batch<'_> {
         )
         .bind::<BigInt, _>(signed(edge.size()))
         .bind::<Binary, _>(root.0.to_vec())
-        .bind::<Text, _>(note)
+        .bind::<Text, _>(note.clone())
         .bind::<Timestamptz, _>(self.now)
         .bind::<SmallInt, _>(self.shard)
         .bind::<BigInt, _>(head.size)
@@ -407,7 +432,7 @@ impl Batch<'_> {
             async { moved.execute(&mut &*connection).await },
             execute(connection, "COMMIT")
         )?;
-        if moved == 1 { Ok(root) } else { Err(BatchError::Fatal) }
+        if moved == 1 { Ok((root, note)) } else { Err(BatchError::Fatal) }
     }
 }
 
@@ -416,33 +441,6 @@ async fn execute(connection: &AsyncPgConnection, text: &'static str) -> diesel::
     Statement::new(text).execute(&mut &*connection).await
 }
 
-/// Grows the tree by what the database says it now holds, not by what it was sent: a leaf that changed on the
-/// way is never signed.
-fn grow(edge: &mut Edge, mut inserted: Vec<Inserted>, end: u64) -> Result<Vec<Tile>, BatchError> {
-    inserted.sort_unstable_by_key(|row| row.index);
-    let mut tiles = Vec::new();
-    for row in inserted {
-        if row.index != signed(edge.size()) {
-            return Err(BatchError::Fatal);
-        }
-        tiles.extend(edge.append(leaf_hash(&row.leaf)));
-    }
-    if edge.size() == end { Ok(tiles) } else { Err(BatchError::Fatal) }
-}
-
 fn signed_usize(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Causes of an error, outermost first. Ours hold no value of a record, and PostgreSQL's are cut to what they
-/// are about (`watch` drops fields that are not on its list).
-fn error_chain(error: &BatchError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custodia_audit::{Action, Actor, Control, Decision, Detail, Item, Kind, Object, Subject};
 use uuid::Uuid;
 
-use super::{Access, groups::Groups};
+use super::{Access, groups::Groups, signing::Turn};
 use crate::{
     fhir::kinds::ResourceType,
     gate::{Act, Denied, Permit},
@@ -100,6 +100,8 @@ pub(super) enum ControlDraft {
         end: u64,
         size: u64,
     },
+    /// A step of a key rotation.
+    Turn(Turn),
     /// Something rare, made of the node and the time.
     Other(MakeControl),
 }
@@ -128,6 +130,9 @@ impl Draft {
     }
     pub(super) fn other(make: impl FnOnce(String, i64) -> Control + Send + Sync + 'static) -> Self {
         Self::Control(ControlDraft::Other(Box::new(make)))
+    }
+    pub(super) const fn turn(turn: Turn) -> Self {
+        Self::Control(ControlDraft::Turn(turn))
     }
     pub(super) const fn export(first: u64, end: u64, size: u64) -> Self {
         Self::Control(ControlDraft::Export { first, end, size })

@@ -1,5 +1,7 @@
 //! The head of the log in the database, and the right edge of the tree in memory.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use custodia_audit::{Checkpoint, Edge, Hash, Leaf, Signer, Tile, leaf_hash};
 use diesel::{
@@ -8,7 +10,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 
-use super::SetupError;
+use super::{SetupError, signing::Signing};
 use crate::store::{Database, StoreError, statement::Statement};
 
 /// Hashes of a full tile.
@@ -55,19 +57,20 @@ pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::
         .await
 }
 
-/// Makes the head of a new log, and checks the head of an old one: its origin, its signature, and that the
-/// entries and tiles in the database make its root.
+/// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the
+/// entries and tiles in the database make its root. What signs after it comes back.
 pub(super) async fn prepare(
     database: &Database,
     shard: i16,
     origin: &str,
-    signer: &Signer,
+    signing: &Signing,
     now: DateTime<Utc>,
-) -> Result<(), SetupError> {
+) -> Result<Arc<Signer>, SetupError> {
     let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
     let root = Hash::empty_root();
     let empty = Checkpoint { origin: origin.to_owned(), size: 0, root };
-    let note = signer.sign_checkpoint(&empty).map_err(|_| SetupError::Head("the key does not sign"))?;
+    let note = signing.for_new_log()?.sign_checkpoint(&empty);
+    let note = note.map_err(|_| SetupError::Head("the key does not sign"))?;
     Statement::new(
         "INSERT INTO ledger_head (shard, origin, size, root, checkpoint, updated)
          VALUES (?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -84,16 +87,12 @@ pub(super) async fn prepare(
     if head.origin != origin {
         return Err(SetupError::Head("its origin is another than the configured one"));
     }
-    let signed = Checkpoint::open(head.checkpoint.as_bytes(), origin, &[signer.vkey()], 0)
-        .map_err(|_| SetupError::Head("its checkpoint is not signed by this keystore's key"))?;
-    if u64::try_from(head.size).ok() != Some(signed.size) || head.root != signed.root.0 {
-        return Err(SetupError::Head("its head and its signed checkpoint differ"));
-    }
+    let signer = signing.after(&head).await?;
     load_edge(&connection, shard, &head).await.map_err(|error| match error {
         EdgeError::Database(error) => SetupError::Store(error.into()),
         EdgeError::Broken(why) => SetupError::Head(why),
     })?;
-    Ok(())
+    Ok(signer)
 }
 
 /// Why the edge cannot be rebuilt.

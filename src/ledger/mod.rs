@@ -16,12 +16,13 @@ mod reader;
 mod recover;
 mod rows;
 mod scan;
+mod signing;
 mod stale;
 mod tiles;
 
 use std::{sync::Arc, time::Duration};
 
-use custodia_audit::{Control, Kind, Signer, Vkey};
+use custodia_audit::{Control, Kind, Vkey};
 use tokio::sync::{mpsc, oneshot};
 
 pub use access::{Access, QUERY_BYTES_MAX};
@@ -44,6 +45,7 @@ use crate::{
 use committer::{Committer, Outcome, State, Submission};
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
+use signing::{Signing, Turn, Unsignable};
 
 /// Submissions that may wait for the committer; past it callers get the empty 503.
 pub const WAITING_MAX: usize = 4_096;
@@ -99,9 +101,6 @@ pub struct Link {
 /// Why the ledger cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The signing key in the keystore, or the origin, is unusable.
-    #[error("the log's signing key or origin cannot be used")]
-    Key(#[from] custodia_audit::KeyFault),
     /// The database holds a log that this key did not sign, or that is not whole.
     #[error("the log in the database does not hold: {0}")]
     Head(&'static str),
@@ -111,6 +110,19 @@ pub enum SetupError {
     /// The first entry could not be committed.
     #[error("the start of the server could not be recorded")]
     Down(#[from] Down),
+}
+
+impl From<Unsignable> for SetupError {
+    fn from(why: Unsignable) -> Self {
+        Self::Head(match why {
+            Unsignable::Keys => {
+                "its checkpoint is not signed by keys of this keystore alone: after `custodia keys rotate-log` every \
+                 server needs a copy of the keystore"
+            }
+            Unsignable::Differs => "its head and its signed checkpoint differ",
+            Unsignable::Unusable | Unsignable::Turn => "the log's signing key or origin cannot be used",
+        })
+    }
 }
 
 /// The door.
@@ -136,18 +148,20 @@ impl Ledger {
         link: Option<Link>,
         guard: impl AsyncFnOnce(&LedgerReader) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let (signer, origin) = Self::prepare(&setup).await?;
+        let origin: Arc<str> = setup.origin.into();
+        let signing = Arc::new(Signing::new(Arc::clone(setup.keyring.keystore()), &origin));
+        let (database, shard) = (setup.database, setup.shard);
+        let signer = head::prepare(database, shard, &origin, &signing, setup.clock.now()).await?;
         let vkey = signer.vkey();
         let reader = LedgerReader::new(
             Arc::clone(&setup.store),
             Arc::clone(&setup.keyring),
             setup.clock.clone(),
             setup.shard,
-            vkey.clone(),
-            Arc::clone(&origin),
+            Arc::clone(&signing),
         );
         guard(&reader).await?;
-        let (submissions, counts) = Self::commit_to(setup, signer, &origin)?;
+        let (submissions, counts) = Self::commit_to(setup, signing, &origin)?;
         let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, counts };
         let mut drafts = vec![Draft::start()];
         if let Some(Link { origin, size, root }) = link {
@@ -160,17 +174,10 @@ impl Ledger {
         Ok(ledger)
     }
 
-    async fn prepare(setup: &Setup<'_>) -> Result<(Signer, Arc<str>), SetupError> {
-        let signer = Signer::from_pkcs8(setup.origin, setup.keyring.keystore().log_key())?;
-        let origin: Arc<str> = setup.origin.into();
-        head::prepare(setup.database, setup.shard, &origin, &signer, setup.clock.now()).await?;
-        Ok((signer, origin))
-    }
-
     /// Starts the committer; where to submit, and what it counts.
     fn commit_to(
         setup: Setup<'_>,
-        signer: Signer,
+        signing: Arc<Signing>,
         origin: &Arc<str>,
     ) -> Result<(mpsc::Sender<Submission>, Arc<Counts>), SetupError> {
         let (submissions, receiver) = mpsc::channel(WAITING_MAX);
@@ -183,7 +190,7 @@ impl Ledger {
             shard: setup.shard,
             origin: Arc::clone(origin),
             node,
-            signer,
+            signing,
             keys,
             clock: setup.clock.clone(),
             counts: Arc::clone(&counts),
@@ -200,7 +207,7 @@ impl Ledger {
         &self.origin
     }
 
-    /// The key its checkpoints are signed with.
+    /// The key its checkpoints were signed with when it was opened; of two the newer.
     #[must_use]
     pub const fn vkey(&self) -> &Vkey {
         &self.vkey
@@ -322,6 +329,22 @@ impl Ledger {
     /// [`Down`] when the entry was not committed.
     pub async fn exported(&self, first: u64, end: u64, size: u64) -> Result<(), Down> {
         self.submit(Vec::new(), vec![Draft::export(first, end, size)]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    /// Has the key that waits in the keystore sign each checkpoint from here on, beside the older one.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry that says so was not committed, as when they do already.
+    pub async fn begin_rotation(&self) -> Result<(), Down> {
+        self.submit(Vec::new(), vec![Draft::turn(Turn::Begin)]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    /// Has the older of two keys sign no more.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry that says so was not committed, as when only one signs.
+    pub async fn end_rotation(&self) -> Result<(), Down> {
+        self.submit(Vec::new(), vec![Draft::turn(Turn::End)]).await.map(|_| ()).map_err(|_| Down)
     }
 
     /// Records that a witness speaks of a fork.

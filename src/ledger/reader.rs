@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use custodia_audit::{
-    Checkpoint, Edge, Hash, Leaf, ProofFile, Salts, TILE_WIDTH, Tile, TileId, Tiles, Vkey, consistency_proof,
-    group_digest, inclusion_proof, tiles_for_consistency, tiles_for_inclusion,
+    Checkpoint, Edge, Hash, Leaf, ProofFile, Salts, Signer, TILE_WIDTH, Tile, TileId, Tiles,
+    consistency_proof, group_digest, inclusion_proof, tiles_for_consistency, tiles_for_inclusion,
 };
 use diesel::{
     QueryableByName,
@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{
     head::{self, signed},
     keys::{AuditKeyError, AuditKeys},
+    signing::Signing,
     tiles::Shelf,
 };
 use crate::{
@@ -131,8 +132,7 @@ pub struct LedgerReader {
     pub(super) store: Arc<Store>,
     keys: Mutex<AuditKeys>,
     pub(super) shard: i16,
-    vkey: Vkey,
-    origin: Arc<str>,
+    signing: Arc<Signing>,
     shelf: Shelf,
 }
 
@@ -142,12 +142,11 @@ impl LedgerReader {
         keyring: Arc<Keyring>,
         clock: Clock,
         shard: i16,
-        vkey: Vkey,
-        origin: Arc<str>,
+        signing: Arc<Signing>,
     ) -> Self {
         let keys = Mutex::new(AuditKeys::new(Arc::clone(&store), keyring, clock));
         let shelf = Shelf::new(Arc::clone(&store), shard);
-        Self { store, keys, shard, vkey, origin, shelf }
+        Self { store, keys, shard, signing, shelf }
     }
 
     /// Which head of the database it reads.
@@ -163,10 +162,20 @@ impl LedgerReader {
     pub async fn checkpoint(&self) -> Result<(String, Checkpoint), ReadError> {
         let connection = self.store.connection().await?;
         let head = head::read(&connection, self.shard).await?;
-        let parsed =
-            Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
-                .map_err(|_| ReadError::Broken)?;
+        drop(connection);
+        let parsed = self.signing.open(&head.checkpoint).await.map_err(|_| ReadError::Broken)?;
         Ok((head.checkpoint, parsed))
+    }
+
+    /// The keys that sign the current checkpoint, to sign what goes out with it.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away, or this server's keystore lacks one of them.
+    pub async fn signer(&self) -> Result<Signer, ReadError> {
+        let connection = self.store.connection().await?;
+        let head = head::read(&connection, self.shard).await?;
+        drop(connection);
+        self.signing.signers(&head.checkpoint).await.map_err(|_| ReadError::Broken)
     }
 
     /// The current checkpoint with the right edge of its tree: where an export begins.
@@ -176,8 +185,7 @@ impl LedgerReader {
     pub async fn edge(&self) -> Result<(String, Edge), ReadError> {
         let connection = self.store.connection().await?;
         let head = head::read(&connection, self.shard).await?;
-        Checkpoint::open(head.checkpoint.as_bytes(), &self.origin, std::slice::from_ref(&self.vkey), 0)
-            .map_err(|_| ReadError::Broken)?;
+        self.signing.open(&head.checkpoint).await.map_err(|_| ReadError::Broken)?;
         // Entries and tiles below a head never change, so that it does not matter how far the log has grown.
         let edge = head::load_edge(&connection, self.shard, &head).await.map_err(|error| match error {
             head::EdgeError::Database(error) => error.into(),

@@ -5,7 +5,7 @@
 //! entries speak of do not come back with them: the log then says truly what was done and is lost.
 
 use chrono::{DateTime, Utc};
-use custodia_audit::{Checkpoint, Control, Edge, Leaf, Signer, leaf_hash};
+use custodia_audit::{Checkpoint, Control, Edge, Leaf, Signer, Vkey, leaf_hash};
 use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 
@@ -71,8 +71,10 @@ impl From<EdgeError> for RecoverError {
 pub struct Rolling<'a> {
     /// The log's head in the database.
     pub shard: i16,
-    /// The log's key.
+    /// The keys that signed the anchored checkpoint.
     pub signer: &'a Signer,
+    /// All keys of the log, retired ones included: the database may be of a day when they signed.
+    pub known: &'a [Vkey],
     /// The checkpoint to reach; the caller has verified that this key signed it.
     pub anchored: &'a Checkpoint,
     /// The process, as entries name it.
@@ -104,8 +106,8 @@ async fn append(
 ) -> Result<u64, RecoverError> {
     let Rolling { shard, anchored, .. } = *rolling;
     let head = head::lock(connection, shard).await?;
-    Checkpoint::open(head.checkpoint.as_bytes(), rolling.signer.name(), &[rolling.signer.vkey()], 0)
-        .map_err(|_| RecoverError::Head("its checkpoint is not signed by this keystore's key"))?;
+    Checkpoint::open(head.checkpoint.as_bytes(), rolling.signer.name(), rolling.known, 0)
+        .map_err(|_| RecoverError::Head("its checkpoint is not signed by a key of this keystore"))?;
     let mut edge = head::load_edge(connection, shard, &head).await?;
     let before = edge.size();
     if before >= anchored.size {

@@ -1,6 +1,6 @@
 //! The statements of the ledger's half of the transaction: entries and full tiles.
 
-use custodia_audit::Tile;
+use custodia_audit::{Edge, Tile, leaf_hash};
 use diesel::{
     QueryableByName,
     sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Uuid as SqlUuid},
@@ -72,6 +72,20 @@ impl Rows {
         .load(&mut &*connection)
         .await
     }
+}
+
+/// Grows the tree by what the database says it now holds, not by what it was sent: a leaf that changed on the
+/// way is never signed. `None` unless it then has `end` entries.
+pub(super) fn grow(edge: &mut Edge, mut inserted: Vec<Inserted>, end: u64) -> Option<Vec<Tile>> {
+    inserted.sort_unstable_by_key(|row| row.index);
+    let mut tiles = Vec::new();
+    for row in inserted {
+        if row.index != signed(edge.size()) {
+            return None;
+        }
+        tiles.extend(edge.append(leaf_hash(&row.leaf)));
+    }
+    (edge.size() == end).then_some(tiles)
 }
 
 /// Keeps the tiles a batch has completed; they never change again.

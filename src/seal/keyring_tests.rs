@@ -125,7 +125,8 @@ fn a_keystore_opens_with_what_protects_it_and_nothing_else() {
     let path = folder.0.join("keystore.json");
     let phrase = |p: &str| Protection::Passphrase(Zeroizing::new(p.to_owned()));
     let made = Keystore::create(&path, &phrase("correct horse")).unwrap();
-    assert_eq!(Keystore::open(&path, &phrase("correct horse")).unwrap().log_key(), made.log_key());
+    let key = |keystore: &Keystore| keystore.log_secrets().first("log").unwrap().vkey();
+    assert_eq!(key(&Keystore::open(&path, &phrase("correct horse")).unwrap()), key(&made));
     assert!(Keystore::open(&path, &phrase("battery staple")).is_err());
     assert!(Keystore::open(&path, &Protection::KeyFile(folder.0.join("k"))).is_err());
     assert!(Keystore::create(&path, &phrase("x")).is_err(), "never overwritten");

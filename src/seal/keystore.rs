@@ -1,5 +1,8 @@
 //! The local keystore: root epochs, the house key and the signing keys in one sealed file.
 //!
+//! It is the key management service of the house: whoever needs a key asks here, for records and for the log alike.
+//! The log's keys change while the house stands (`seal/log_keys.rs`); the others are read once.
+//!
 //! The file is JSON: `format`, `protection` (how its own key is had) and `sealed` (base64 of an envelope over
 //! the JSON of the keys). It is written whole: temporary file, fsync, rename, fsync of the folder. If we crash
 //! before the rename the old file stands; after it, the new one.
@@ -8,8 +11,10 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{
     rand::{SecureRandom, SystemRandom},
@@ -22,6 +27,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{
     envelope::{Binding, Compression, Content, NamedKey, SealError, Sealed},
     keyring::KeyError,
+    log_keys::{LogKeys, LogSecrets, NextKey},
 };
 use crate::tenant::TenantId;
 
@@ -51,6 +57,9 @@ pub enum KeystoreError {
     /// It needs a passphrase or a key file that was not given.
     #[error("the keystore is protected by a {0}, which was not given")]
     Missing(&'static str),
+    /// The log's keys cannot be changed so.
+    #[error("{0}")]
+    Rotation(&'static str),
     /// A primitive failed.
     #[error("the cryptographic library failed")]
     Crypto,
@@ -63,6 +72,7 @@ impl From<SealError> for KeystoreError {
 }
 
 /// What opens the keystore file.
+#[derive(Clone)]
 pub enum Protection {
     /// 32 random bytes (base64) in a file of their own, mode 0600, kept apart from the keystore.
     KeyFile(PathBuf),
@@ -91,8 +101,26 @@ struct FileProtection {
 struct Contents {
     epochs: Vec<Epoch>,
     house: [u8; 32],
+    /// The log's key. Until there is a second one the file is as it always was.
     log: Vec<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_next: Option<NextKey>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    log_retired: Vec<[u8; 32]>,
     tokens: Vec<u8>,
+}
+
+impl Contents {
+    fn log_secrets(&self) -> LogSecrets {
+        LogSecrets { first: self.log.clone(), next: self.log_next.clone(), retired: self.log_retired.clone() }
+    }
+
+    fn keep(&mut self, log: &LogSecrets) {
+        self.log.zeroize();
+        self.log.clone_from(&log.first);
+        self.log_next.clone_from(&log.next);
+        self.log_retired.clone_from(&log.retired);
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,8 +141,15 @@ impl Drop for Contents {
     }
 }
 
-/// The opened keystore: the first key management service.
-pub struct Keystore(Contents);
+/// The opened keystore: the key management service of this house.
+pub struct Keystore {
+    contents: Contents,
+    /// The log's keys as they were last read.
+    log: ArcSwap<LogSecrets>,
+    known: Arc<ArcSwap<Vec<[u8; 32]>>>,
+    path: PathBuf,
+    protection: Protection,
+}
 
 impl Keystore {
     /// Makes a keystore with its first root epoch and fresh signing keys.
@@ -131,6 +166,8 @@ impl Keystore {
             epochs: vec![Epoch { number: 1, key: bytes(&random)? }],
             house: bytes(&random)?,
             log: pkcs8()?.as_ref().to_vec(),
+            log_next: None,
+            log_retired: Vec::new(),
             tokens: pkcs8()?.as_ref().to_vec(),
         };
         let (kind, salt) = match protection {
@@ -142,17 +179,20 @@ impl Keystore {
             }
             Protection::Passphrase(_) => ("passphrase", Some(STANDARD.encode(bytes(&random)?))),
         };
-        let protected = FileProtection { kind: kind.to_owned(), salt };
-        let key = protecting_key(&protected, protection)?;
-        let plain = Zeroizing::new(serde_json::to_vec(&contents).map_err(|_| KeystoreError::Crypto)?);
-        let sealed = key.seal(Content::Keystore, Compression::None, &binding(), &plain)?;
-        let file = File {
-            format: FORMAT.to_owned(),
-            protection: protected,
-            sealed: STANDARD.encode(sealed.as_bytes()),
-        };
-        write_whole(path, &serde_json::to_vec_pretty(&file).map_err(|_| KeystoreError::Crypto)?)?;
-        Ok(Self(contents))
+        write(path, protection, FileProtection { kind: kind.to_owned(), salt }, &contents)?;
+        Ok(Self::of(contents, path, protection))
+    }
+
+    fn of(contents: Contents, path: &Path, protection: &Protection) -> Self {
+        let log = contents.log_secrets();
+        let known = Arc::new(ArcSwap::from_pointee(log.known()));
+        Self {
+            contents,
+            log: ArcSwap::from_pointee(log),
+            known,
+            path: path.to_owned(),
+            protection: protection.clone(),
+        }
     }
 
     /// Opens a keystore file.
@@ -160,24 +200,62 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError`] when it cannot be read or does not open.
     pub fn open(path: &Path, protection: &Protection) -> Result<Self, KeystoreError> {
-        let form = || KeystoreError::Form(path.to_owned());
-        let text = fs::read(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
-        let file: File = serde_json::from_slice(&text).map_err(|_| form())?;
-        if file.format != FORMAT {
-            return Err(form());
-        }
-        let key = protecting_key(&file.protection, protection)?;
-        let sealed = STANDARD.decode(&file.sealed).map_err(|_| form())?;
-        let sealed = Sealed::from_stored(sealed).map_err(|_| form())?;
-        let plain = key
-            .open(Content::Keystore, &binding(), &sealed)
-            .map_err(|_| KeystoreError::Locked(path.to_owned()))?;
-        Ok(Self(serde_json::from_slice(&plain).map_err(|_| form())?))
+        let (contents, _) = read(path, protection)?;
+        Ok(Self::of(contents, path, protection))
+    }
+
+    /// Reads the log's keys anew: another process may have changed them. Waits for the disk, and as long as a passphrase takes.
+    ///
+    /// # Errors
+    /// [`KeystoreError`] when the file cannot be read or does not open; then nothing has changed.
+    pub fn reload_log_keys(&self) -> Result<(), KeystoreError> {
+        let (contents, _) = read(&self.path, &self.protection)?;
+        self.adopt(contents.log_secrets());
+        Ok(())
+    }
+
+    /// Changes the log's keys in the file, whole or not at all, and then here. Other processes wait their turn.
+    ///
+    /// # Errors
+    /// What `change` says, or [`KeystoreError`]; then nothing has changed.
+    pub fn change_log_keys<T>(
+        &self,
+        change: impl FnOnce(&mut LogSecrets) -> Result<T, KeystoreError>,
+    ) -> Result<T, KeystoreError> {
+        let lock = self.path.with_extension("lock");
+        let io = |source| KeystoreError::Io { path: lock.clone(), source };
+        let held = fs::File::create(&lock).map_err(io)?;
+        held.lock().map_err(io)?;
+        let (mut contents, protected) = read(&self.path, &self.protection)?;
+        let mut log = contents.log_secrets();
+        let done = change(&mut log)?;
+        contents.keep(&log);
+        write(&self.path, &self.protection, protected, &contents)?;
+        self.adopt(log);
+        Ok(done)
+    }
+
+    fn adopt(&self, log: LogSecrets) {
+        self.known.store(Arc::new(log.known()));
+        self.log.store(Arc::new(log));
+    }
+
+    /// The log's secret keys as they were last read.
+    #[must_use]
+    pub fn log_secrets(&self) -> Arc<LogSecrets> {
+        self.log.load_full()
+    }
+
+    /// The public keys of the log `origin`: those that sign or will, and those that did. They are always as they were last
+    /// read.
+    #[must_use]
+    pub fn log_keys(&self, origin: &str) -> LogKeys {
+        LogKeys::new(origin, Arc::clone(&self.known))
     }
 
     /// Wraps a tenant key under the newest root epoch.
     pub(super) fn wrap(&self, tenant: TenantId, key: &[u8; 32]) -> Result<(i32, Sealed), KeyError> {
-        let epoch = self.0.epochs.iter().max_by_key(|e| e.number).ok_or(KeyError::UnknownEpoch(0))?;
+        let epoch = self.contents.epochs.iter().max_by_key(|e| e.number).ok_or(KeyError::UnknownEpoch(0))?;
         let sealed =
             root(epoch).seal(Content::Key, Compression::None, &tenant_binding(tenant, epoch.number), key)?;
         Ok((epoch.number, sealed))
@@ -190,7 +268,8 @@ impl Keystore {
         epoch: i32,
         wrapped: &Sealed,
     ) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-        let found = self.0.epochs.iter().find(|e| e.number == epoch).ok_or(KeyError::UnknownEpoch(epoch))?;
+        let found =
+            self.contents.epochs.iter().find(|e| e.number == epoch).ok_or(KeyError::UnknownEpoch(epoch))?;
         let plain = root(found)
             .open(Content::Key, &tenant_binding(tenant, epoch), wrapped)
             .map_err(KeyError::Wrapped)?;
@@ -199,20 +278,44 @@ impl Keystore {
     }
 
     pub(super) const fn house_key(&self) -> &[u8; 32] {
-        &self.0.house
-    }
-
-    /// The log's Ed25519 signing key (PKCS#8).
-    #[must_use]
-    pub fn log_key(&self) -> &[u8] {
-        &self.0.log
+        &self.contents.house
     }
 
     /// The token endpoint's Ed25519 signing key (PKCS#8).
     #[must_use]
     pub fn token_key(&self) -> &[u8] {
-        &self.0.tokens
+        &self.contents.tokens
     }
+}
+
+fn read(path: &Path, protection: &Protection) -> Result<(Contents, FileProtection), KeystoreError> {
+    let form = || KeystoreError::Form(path.to_owned());
+    let text = fs::read(path).map_err(|source| KeystoreError::Io { path: path.to_owned(), source })?;
+    let file: File = serde_json::from_slice(&text).map_err(|_| form())?;
+    if file.format != FORMAT {
+        return Err(form());
+    }
+    let key = protecting_key(&file.protection, protection)?;
+    let sealed = STANDARD.decode(&file.sealed).map_err(|_| form())?;
+    let sealed = Sealed::from_stored(sealed).map_err(|_| form())?;
+    let plain = key
+        .open(Content::Keystore, &binding(), &sealed)
+        .map_err(|_| KeystoreError::Locked(path.to_owned()))?;
+    Ok((serde_json::from_slice(&plain).map_err(|_| form())?, file.protection))
+}
+
+fn write(
+    path: &Path,
+    protection: &Protection,
+    protected: FileProtection,
+    contents: &Contents,
+) -> Result<(), KeystoreError> {
+    let key = protecting_key(&protected, protection)?;
+    let plain = Zeroizing::new(serde_json::to_vec(contents).map_err(|_| KeystoreError::Crypto)?);
+    let sealed = key.seal(Content::Keystore, Compression::None, &binding(), &plain)?;
+    let sealed = STANDARD.encode(sealed.as_bytes());
+    let file = File { format: FORMAT.to_owned(), protection: protected, sealed };
+    write_whole(path, &serde_json::to_vec_pretty(&file).map_err(|_| KeystoreError::Crypto)?)
 }
 
 fn bytes(random: &SystemRandom) -> Result<[u8; 32], KeystoreError> {

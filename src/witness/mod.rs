@@ -187,12 +187,14 @@ impl Witness {
     /// What the disk says was cosigned last. A file that we did not sign stops this log's witnessing.
     fn read(&self, origin: &str) -> io::Result<Option<Checkpoint>> {
         let Some(note) = durable::read(&self.path(origin), NOTE_BYTES_MAX)? else { return Ok(None) };
-        let mut keys = self.known.keys(origin);
-        keys.push(self.cosigner.vkey());
-        let opened = Policy::of_keys(&keys, 1).open(&note, origin);
+        // Our own signature vouches for it: the log may have changed its key since, and we been told of the new one alone.
+        let opened = Note::parse(&note).ok().and_then(|note| {
+            note.verify(&[self.cosigner.vkey()]).ok()?;
+            Checkpoint::parse(note.text()).ok().filter(|checkpoint| checkpoint.origin == origin)
+        });
         let broken =
-            |_| io::Error::new(io::ErrorKind::InvalidData, "the state is not what this witness wrote");
-        opened.map(|(checkpoint, _)| Some(checkpoint)).map_err(broken)
+            || io::Error::new(io::ErrorKind::InvalidData, "the state is not what this witness wrote");
+        opened.map(Some).ok_or_else(broken)
     }
 }
 

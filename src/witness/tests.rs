@@ -148,6 +148,31 @@ fn a_state_that_the_witness_did_not_write_stops_it() {
 }
 
 #[test]
+fn a_witness_that_knows_the_new_key_alone_goes_on_from_what_the_old_one_signed() {
+    let (place, old) = (Place::new(), Log::new(0));
+    let newer = || Signer::from_seed(ORIGIN, &[8; 32]).unwrap();
+    let knowing = |key| {
+        let cosigner = Cosigner::from_seed("w.test/1", &[3; 32]).unwrap();
+        Witness::new(&place.0, cosigner, &[key], Durable::private(), Clock::machine())
+    };
+    let both = Log { signer: Signer::from_seed(ORIGIN, &[7; 32]).unwrap().with_newer(newer()), history: 0 };
+    let new = Log { signer: newer(), history: 0 };
+    let (first, second) = (knowing(old.signer.vkey()), knowing(newer().vkey()));
+    assert_eq!(refused(&second, &old.ask(0, 5)), Refused::Unsigned, "the new key has not signed yet");
+    first.add_checkpoint(&old.ask(0, 5)).unwrap();
+    drop(second);
+    // Told of the new key alone, it finds what it cosigned under the old one.
+    let second = knowing(newer().vkey());
+    second.add_checkpoint(&both.ask(5, 7)).unwrap();
+    let stored = second.checkpoint(&origin_hash(ORIGIN)).unwrap().unwrap();
+    assert!(Checkpoint::open(&stored, ORIGIN, &[newer().vkey()], 0).is_ok());
+    let first = knowing(old.signer.vkey());
+    first.add_checkpoint(&both.ask(7, 8)).unwrap();
+    assert_eq!(refused(&first, &new.ask(8, 9)), Refused::Unsigned, "the old key signs no more");
+    knowing(newer().vkey()).add_checkpoint(&new.ask(8, 9)).unwrap();
+}
+
+#[test]
 fn a_key_is_made_once_and_found_again() {
     let place = Place::new();
     assert!(matches!(open_key(&place.0), Err(WitnessError::NoKey(_))));

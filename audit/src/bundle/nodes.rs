@@ -59,8 +59,10 @@ pub enum Observation {
     OtherTenant,
     /// The log was restored from a backup here.
     Restored,
-    /// The log's signing key changed here.
+    /// A second key began to sign the log here.
     KeyRotated,
+    /// A key of the log ceased to sign here.
+    KeyRetired,
     /// A witness said here that the log has forked.
     ForkAlarm,
 }
@@ -163,6 +165,7 @@ impl Nodes {
                 self.clock(index, node, *time_micros)?;
             }
             Control::KeyRotation { .. } => self.find(index, Observation::KeyRotated),
+            Control::KeyRetirement { .. } => self.find(index, Observation::KeyRetired),
             Control::ShardLink { .. } => {}
         }
         Ok(())

@@ -185,8 +185,11 @@ impl Pair {
     }
 }
 
-/// A log's signing key and the name it signs under.
-pub struct Signer(Pair);
+/// A log's signing key and the name it signs under; two keys that both sign, while one takes over from the other.
+pub struct Signer {
+    pair: Pair,
+    newer: Option<Pair>,
+}
 
 impl Signer {
     /// Makes a new key, as a PKCS#8 document to be kept sealed.
@@ -197,24 +200,40 @@ impl Signer {
 
     /// Loads a key from PKCS#8 (version 2, with the public key, as [`Signer::generate_pkcs8`] writes).
     pub fn from_pkcs8(name: &str, der: &[u8]) -> Result<Self, KeyFault> {
-        Pair::from_pkcs8(name, der).map(Self)
+        Ok(Self { pair: Pair::from_pkcs8(name, der)?, newer: None })
     }
 
     /// Loads a key from its 32-byte seed (RFC 8032 §5.1.5).
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, KeyFault> {
-        Pair::from_seed(name, seed).map(Self)
+        Ok(Self { pair: Pair::from_seed(name, seed)?, newer: None })
+    }
+
+    /// Both keys, the newer last: each signature of the two is two lines. Of `newer` its own newer one is left out.
+    #[must_use]
+    pub fn with_newer(self, newer: Self) -> Self {
+        Self { pair: self.pair, newer: Some(newer.pair) }
     }
 
     /// The name it signs under.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.pair.name
     }
 
-    /// The key that verifies its signatures.
+    /// The key that verifies its signatures; of two the newer.
     #[must_use]
     pub fn vkey(&self) -> Vkey {
-        self.0.vkey(KeyKind::Ed25519)
+        self.newer.as_ref().unwrap_or(&self.pair).vkey(KeyKind::Ed25519)
+    }
+
+    /// The keys that verify its signatures, the newer last.
+    #[must_use]
+    pub fn vkeys(&self) -> Vec<Vkey> {
+        self.pairs().map(|pair| pair.vkey(KeyKind::Ed25519)).collect()
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        std::iter::once(&self.pair).chain(&self.newer)
     }
 
     /// Signs a text, which must end in a line feed and hold no other control characters.
@@ -222,7 +241,9 @@ impl Signer {
         if !super::note::is_note_text(text) {
             return Err(NoteFault::Text);
         }
-        Ok(format!("{text}\n{}", self.0.line(KeyKind::Ed25519, &[], text.as_bytes())))
+        let lines: String =
+            self.pairs().map(|pair| pair.line(KeyKind::Ed25519, &[], text.as_bytes())).collect();
+        Ok(format!("{text}\n{lines}"))
     }
 
     /// Signs a checkpoint.

@@ -35,14 +35,21 @@ pub enum Control {
         /// The sequence number its next entry will have.
         sequence: u64,
     },
-    /// The key that signs checkpoints was replaced; this entry is the last the old one signs alone.
+    /// From here on two keys sign each checkpoint, that over this entry included.
     KeyRotation {
         /// When, in microseconds since 1970.
         time_micros: i64,
         /// The verifier key until now.
         old_vkey: String,
-        /// The verifier key from now on.
+        /// The verifier key that comes beside it.
         new_vkey: String,
+    },
+    /// From here on a key signs no more, the checkpoint over this entry included.
+    KeyRetirement {
+        /// When, in microseconds since 1970.
+        time_micros: i64,
+        /// Its verifier key.
+        vkey: String,
     },
     /// Another policy set came into force.
     PolicyChange {
@@ -114,6 +121,7 @@ impl Control {
             Self::Start { time_micros, .. }
             | Self::Heartbeat { time_micros, .. }
             | Self::KeyRotation { time_micros, .. }
+            | Self::KeyRetirement { time_micros, .. }
             | Self::PolicyChange { time_micros, .. }
             | Self::Restore { time_micros, .. }
             | Self::Export { time_micros, .. }
@@ -140,6 +148,11 @@ impl Control {
                 map.int(2, *time_micros);
                 map.text(3, old_vkey);
                 map.text(4, new_vkey);
+            }
+            Self::KeyRetirement { time_micros, vkey } => {
+                map.text(0, "key-retirement");
+                map.int(2, *time_micros);
+                map.text(3, vkey);
             }
             Self::PolicyChange { node, time_micros, policy_set } => {
                 stamp(&mut map, "policy-change", node, *time_micros);
@@ -212,7 +225,7 @@ impl<'a> Fields<'a> {
                 (1, _) => fields.node = Some(reader.string()?),
                 (2, _) => fields.time_micros = Some(reader.int()?),
                 (3, "policy-change") | (5, "restore" | "shard-link") => fields.hash = Some(reader.array()?),
-                (3, "start" | "key-rotation" | "shard-link" | "fork-alarm") => {
+                (3, "start" | "key-rotation" | "key-retirement" | "shard-link" | "fork-alarm") => {
                     *text3 = Some(reader.string()?)
                 }
                 (4, "key-rotation") => *text4 = Some(reader.string()?),
@@ -237,6 +250,7 @@ impl<'a> Fields<'a> {
             "start" => Control::Start { node: node?, time_micros, version: text3? },
             "heartbeat" => Control::Heartbeat { node: node?, time_micros, sequence: number3? },
             "key-rotation" => Control::KeyRotation { time_micros, old_vkey: text3?, new_vkey: text4? },
+            "key-retirement" => Control::KeyRetirement { time_micros, vkey: text3? },
             "policy-change" => Control::PolicyChange { node: node?, time_micros, policy_set: hash? },
             "restore" => Control::Restore {
                 node: node?,

@@ -151,6 +151,18 @@ impl Log {
         earlier: Option<u64>,
         view: impl Fn(u64) -> View,
     ) -> Vec<u8> {
+        self.export_by(&signer(), header, note, earlier, view)
+    }
+
+    /// The same, its manifest signed by somebody.
+    pub(crate) fn export_by(
+        &self,
+        by: &Signer,
+        header: Header,
+        note: &str,
+        earlier: Option<u64>,
+        view: impl Fn(u64) -> View,
+    ) -> Vec<u8> {
         let proof = earlier.map(|size| consistency_proof(size, self.edge.size(), &self.tiles()).unwrap());
         let earlier = earlier.zip(proof.as_deref());
         let (first, end) = (header.first, header.end);
@@ -162,7 +174,7 @@ impl Log {
             }
             writer.entry(&self.record(index, view(index))).unwrap();
         }
-        writer.finish(&signer()).unwrap()
+        writer.finish(by).unwrap()
     }
 
     pub(crate) fn record(&self, index: u64, view: View) -> Record<'_> {

@@ -38,7 +38,7 @@ fn refused(name: &str, export: Vec<u8>, place: &'static str, code: &'static str)
     case(name, export, Said::Refused(place, code))
 }
 
-fn opened(_: u64) -> View {
+pub(crate) fn opened(_: u64) -> View {
     View::Opened
 }
 
@@ -60,6 +60,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(witnessed());
     cases.extend(nodes());
     cases.extend(misspelt());
+    cases.extend(super::rotation::all());
     cases
 }
 
@@ -386,6 +387,7 @@ fn nodes() -> Vec<Case> {
         anchored_root: [1; 32],
     });
     odd.control(Control::KeyRotation { time_micros: 1, old_vkey: "a".into(), new_vkey: "b".into() });
+    odd.control(Control::KeyRetirement { time_micros: 2, vkey: "a".into() });
     odd.control(Control::ForkAlarm {
         node: "node-b".into(),
         time_micros: i64::MAX,
@@ -404,6 +406,7 @@ fn nodes() -> Vec<Case> {
         "clock-backwards",
         "restored",
         "key-rotated",
+        "key-retired",
         "fork-alarm",
         "clock-backwards",
     ];

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod cases;
+mod rotation;
 mod second;
 #[expect(dead_code, reason = "each test file uses its own part")]
 #[path = "../support/mod.rs"]

@@ -14,7 +14,7 @@ use custodia::{
     events::report::Names,
     export::check_folder,
     fhir::{kinds::LogicalId, search::date::DateRange},
-    host::{self, Filter, Parts, Range, Registry},
+    host::{self, Filter, NewLogKey, Parts, Range, Registry},
     interaction::disclosures::Wanted,
 };
 use custodia_audit::Vkey;
@@ -91,10 +91,11 @@ pub(crate) enum Audit {
         #[arg(long)]
         vkey: String,
     },
-    /// The ways out when the database was put back to an earlier day, for a server that does not run
+    /// The ways out when the database was put back to an earlier day or the signing key was stolen, for a server that does not
+    /// run
     #[command(subcommand)]
     Recover(Recover),
-    /// Print the key that the log's checkpoints are signed with; auditors need it once
+    /// Print the key that the log's checkpoints are signed with, or the two of a rotation; auditors need it once
     Vkey,
     /// Print the current checkpoint
     Checkpoint,
@@ -134,13 +135,21 @@ pub(crate) enum Recover {
         /// The last checkpoint that anybody kept of the old log
         #[arg(long, value_name = "FILE")]
         continues: PathBuf,
+        /// The signing key was stolen: destroy it here and sign the new log with a fresh one. The checkpoint must be cosigned
+        /// by the quorum of ledger.policy, if there is one
+        #[arg(long)]
+        new_key: bool,
     },
 }
 
 pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
     match audit {
         Audit::Recover(how) => recover(how, config).await?,
-        Audit::Vkey => writeln!(io::stdout().lock(), "{}", host::vkey(config).await?)?,
+        Audit::Vkey => {
+            for key in host::vkeys(config).await? {
+                writeln!(io::stdout().lock(), "{key}")?;
+            }
+        }
         Audit::Checkpoint => {
             let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
             let (note, _) = with_parts(config, read).await?;
@@ -233,8 +242,9 @@ async fn recover(how: &Recover, config: &Config) -> Result<(), Failure> {
                 done.before, done.anchored
             )
         }
-        Recover::NewLog { continues } => {
-            let done = host::recover_anew(config, &clock, continues, &tell).await?;
+        Recover::NewLog { continues, new_key } => {
+            let key = if *new_key { NewLogKey::Fresh } else { NewLogKey::Same };
+            let done = host::recover_anew(config, &clock, (continues, key), &tell).await?;
             let (origin, size) = (config.origin(), done.anchored);
             format!("{origin} begins; its first entry commits to the old log at {size} entries")
         }

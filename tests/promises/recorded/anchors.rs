@@ -13,7 +13,7 @@ use custodia::{
     clock::Clock,
     config::Config,
     durable::{Durable, Fault, Step},
-    host::{self, Parts, Presence, Range, RecoveryError, StartError},
+    host::{self, NewLogKey, Parts, Presence, Range, RecoveryError, StartError},
     store::cluster::Role,
     witness::{self, Running, Witness},
 };
@@ -119,7 +119,7 @@ async fn size(database: &TestDatabase) -> i64 {
 }
 
 async fn key(config: &Config) -> Vkey {
-    host::vkey(config).await.unwrap()
+    host::vkeys(config).await.unwrap().pop().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -224,7 +224,7 @@ async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     put_back(&place.database).await;
     let mut config = place.config.clone();
     let anew = async |config: &Config, file: &PathBuf| {
-        host::recover_anew(config, &Clock::machine(), file, &|_| ()).await
+        host::recover_anew(config, &Clock::machine(), (file, NewLogKey::Same), &|_| ()).await
     };
     config.ledger.mirror = None;
     assert!(matches!(anew(&config, &file).await, Err(RecoveryError::SameOrigin)));
@@ -271,7 +271,7 @@ async fn a_database_put_back_under_a_running_server_is_not_signed_over() {
 
 /// All that a mirror's checkpoint speaks of is there, and makes its root.
 fn check_mirror(folder: &Path, key: &Vkey) -> Option<u64> {
-    let mirror = Mirror::new(folder.to_owned(), Durable::shared(), key.clone());
+    let mirror = Mirror::new(folder.to_owned(), Durable::shared(), key.clone().into());
     let (_, head) = mirror.checkpoint().unwrap()?;
     let mut edge = Edge::empty();
     while edge.size() < head.size {
@@ -308,7 +308,7 @@ async fn the_mirror_stands_whatever_step_fails_and_goes_on() {
             for nth in [0, 3, usize::MAX] {
                 number += 1;
                 let folder = place.config.home.join(format!("mirror-{number}"));
-                let sound = Mirror::new(folder.clone(), Durable::shared(), key.clone());
+                let sound = Mirror::new(folder.clone(), Durable::shared(), key.clone().into());
                 if number % 2 == 0 {
                     let (note, head) = reader.checkpoint().await.unwrap();
                     sound.advance(reader, &note, &head).await.unwrap();
@@ -325,7 +325,7 @@ async fn the_mirror_stands_whatever_step_fails_and_goes_on() {
                     if is_it { fault } else { Fault::None }
                 });
                 let (note, head) = reader.checkpoint().await.unwrap();
-                let broken = Mirror::new(folder.clone(), failing, key.clone());
+                let broken = Mirror::new(folder.clone(), failing, key.clone().into());
                 let failed = broken.advance(reader, &note, &head).await;
                 assert!(failed.is_err() || nth == 3, "{step:?} {fault:?} {nth}");
                 let after = check_mirror(&folder, &key);
@@ -470,8 +470,7 @@ async fn a_fork_that_a_witness_saw_is_an_entry_a_count_and_a_refusal_to_start() 
 
     // Somebody with the log's key showed the witness another history.
     let parts = place.parts().await.unwrap();
-    let der = parts.keyring.keystore().log_key();
-    let signer = custodia_audit::Signer::from_pkcs8(ORIGIN, der).unwrap();
+    let signer = super::rotation::thief(&parts);
     let mut edge = Edge::empty();
     for index in 0..2_u8 {
         edge.append(leaf_hash(&[9, index]));

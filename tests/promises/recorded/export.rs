@@ -36,7 +36,7 @@ async fn an_export_verifies_and_holds_an_entry_for_every_version() {
     let owner = clinic.server.database().connect(Role::Owner).await;
     let (config, _database, _folder) = clinic.server.stop().await;
 
-    assert_eq!(host::vkey(&config).await.unwrap().to_string(), key.to_string());
+    assert_eq!(host::vkeys(&config).await.unwrap(), [key.clone()]);
     let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await.unwrap();
     let range = Range { earlier: Some(note.clone()), reason: "yearly review".to_owned(), ..Range::default() };
     let (file, count) = host::export(&parts, &range, Vec::new()).await.unwrap();

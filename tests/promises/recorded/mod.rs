@@ -8,4 +8,5 @@ mod flood;
 mod forged;
 mod receipts;
 mod retention;
+mod rotation;
 mod together;

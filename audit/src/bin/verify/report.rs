@@ -64,7 +64,8 @@ fn sentence(finding: &Finding) -> String {
         Observation::OtherTenant => "the entry is of another tenant than the export".to_owned(),
         Observation::Restored => "the log was restored from a backup".to_owned(),
         Observation::ForkAlarm => "a witness said that the log has forked, or was rolled back".to_owned(),
-        Observation::KeyRotated => "the log's signing key changed".to_owned(),
+        Observation::KeyRotated => "a second key began to sign the log".to_owned(),
+        Observation::KeyRetired => "a key of the log ceased to sign".to_owned(),
     };
     format!("index {}: {what}", finding.index)
 }
