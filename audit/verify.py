@@ -43,7 +43,8 @@ CONTROL = {
     "fork-alarm": "node:text time_micros:int witness:text size:u64",
     "shard-link": "- time_micros:int origin:text size:u64 root:32",
 }
-FOUND = {"restore": "restored", "key-rotation": "key-rotated", "key-retirement": "key-retired", "fork-alarm": "fork-alarm"}
+FOUND = {"restore": "restored", "key-rotation": "key-rotated", "key-retirement": "key-retired",
+         "fork-alarm": "fork-alarm"}
 
 def cbor(raw):
     """Deterministic CBOR: the one item that `raw` is, as int, bytes, str, list or dict."""
