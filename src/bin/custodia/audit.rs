@@ -145,11 +145,7 @@ pub(crate) enum Recover {
 pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
     match audit {
         Audit::Recover(how) => recover(how, config).await?,
-        Audit::Vkey => {
-            for key in host::vkeys(config).await? {
-                writeln!(io::stdout().lock(), "{key}")?;
-            }
-        }
+        Audit::Vkey => vkeys(config).await?,
         Audit::Checkpoint => {
             let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
             let (note, _) = with_parts(config, read).await?;
@@ -230,6 +226,13 @@ async fn holds(registry: &Registry<'_>, hold: &Hold) -> Result<(), Failure> {
 fn micros(text: &str) -> Result<i64, String> {
     let range = DateRange::parse(text).ok_or("expected a date or dateTime, such as 2026-03-01")?;
     Ok(range.from.timestamp_micros())
+}
+
+async fn vkeys(config: &Config) -> Result<(), Failure> {
+    for key in host::vkeys(config).await? {
+        writeln!(io::stdout().lock(), "{key}")?;
+    }
+    Ok(())
 }
 
 async fn recover(how: &Recover, config: &Config) -> Result<(), Failure> {

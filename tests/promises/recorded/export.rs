@@ -36,7 +36,7 @@ async fn an_export_verifies_and_holds_an_entry_for_every_version() {
     let owner = clinic.server.database().connect(Role::Owner).await;
     let (config, _database, _folder) = clinic.server.stop().await;
 
-    assert_eq!(host::vkeys(&config).await.unwrap(), [key.clone()]);
+    assert_eq!(host::vkeys(&config).await.unwrap(), std::slice::from_ref(&key));
     let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await.unwrap();
     let range = Range { earlier: Some(note.clone()), reason: "yearly review".to_owned(), ..Range::default() };
     let (file, count) = host::export(&parts, &range, Vec::new()).await.unwrap();

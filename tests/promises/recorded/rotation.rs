@@ -74,7 +74,7 @@ async fn a_new_key_signs_beside_the_old_one_and_then_alone_while_servers_serve()
 
     let prepared = rotate(&config, Rotation::Prepare).await.unwrap();
     let new = prepared.waiting.unwrap();
-    assert_eq!(prepared.signing, [old.clone()]);
+    assert_eq!(prepared.signing, std::slice::from_ref(&old));
     serve().await;
     assert_eq!(signed_by(&checkpoint(&server).await.0, &[&old, &new]), [true, false]);
     assert!(exported(&config, &new, None).await.is_err());
@@ -100,9 +100,9 @@ async fn a_new_key_signs_beside_the_old_one_and_then_alone_while_servers_serve()
     }
 
     let finished = rotate(&config, Rotation::Finish).await.unwrap();
-    assert_eq!(finished.signing, [new.clone()]);
+    assert_eq!(finished.signing, std::slice::from_ref(&new));
     let policy = Policy::parse(&std::fs::read(policy_file(&config)).unwrap()).unwrap();
-    assert_eq!(policy.keys(ORIGIN), [new.clone()]);
+    assert_eq!(policy.keys(ORIGIN), std::slice::from_ref(&new));
     serve().await;
     let (after, head) = checkpoint(&server).await;
     assert_eq!(signed_by(&after, &[&old, &new]), [false, true]);
@@ -295,7 +295,7 @@ async fn a_rotation_that_broke_off_at_any_step_is_gone_on_with() {
     // After the entry, before the keystore says that both sign.
     keystore.change_log_keys(LogSecrets::prepare).unwrap();
     server.app().ledger.begin_rotation().await.unwrap();
-    assert_eq!(host::vkeys(&config).await.unwrap(), [old.clone()]);
+    assert_eq!(host::vkeys(&config).await.unwrap(), std::slice::from_ref(&old));
     let begun = rotate(&config, Rotation::Begin).await.unwrap();
     assert_eq!(begun.signing.len(), 2);
     assert_eq!(host::vkeys(&config).await.unwrap(), begun.signing);
