@@ -1,6 +1,6 @@
 //! The definitions of FHIR R4: every type, its elements, and the codes they are bound to.
 //!
-//! May import only std, flate2 and `fhir::{kinds, primitive}`.
+//! May import only std, flate2, `fhir::{kinds, primitive}` and `fhirpath::Expression`.
 //!
 //! They are shipped as `r4/definitions.txt.gz` (its README names origin and format) and are read once, at
 //! start, by [`Definitions::load`].
@@ -10,7 +10,9 @@ mod read;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Read;
+use std::sync::Arc;
 
+use super::fhirpath::Expression;
 use super::kinds::ResourceType;
 use super::primitive::Primitive;
 
@@ -120,6 +122,21 @@ pub struct Element {
     pub choice: bool,
     /// The `ValueSet` its codes must be from.
     pub binding: Option<ValueSetId>,
+    /// What must be true of it, besides what its type says.
+    pub invariants: Vec<Arc<Invariant>>,
+}
+
+/// What must be true of every instance of a type, or of an element (FHIR R4 conformance-rules.html#constraints).
+#[derive(Debug)]
+pub struct Invariant {
+    /// The id of the rule: `invariant.` and its key in the specification, such as `invariant.pat-1`.
+    pub rule: Box<str>,
+    /// Whether a breach does not refuse the resource.
+    pub warns: bool,
+    /// What must be true.
+    pub expression: Expression,
+    /// The same for a person.
+    pub text: Box<str>,
 }
 
 /// A JSON member a type may have: an element, in one of its types.
@@ -142,6 +159,8 @@ pub struct Type {
     pub kind: TypeKind,
     /// The elements in the order of the specification.
     pub elements: Vec<Element>,
+    /// What must be true of each instance.
+    pub invariants: Vec<Arc<Invariant>>,
     /// A bit for each element that must be there.
     pub(super) required: u128,
     properties: HashMap<Box<str>, Property, Fnv>,

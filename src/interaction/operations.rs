@@ -16,7 +16,7 @@ use crate::{
         outcome::{IssueCode, OperationOutcome, Problem},
         patch::{MetaChange, Patch},
         search::form,
-        validate,
+        validate::{self, Wanted},
     },
     gate::Act,
     ledger::{Audited, Rejected, Released},
@@ -79,7 +79,7 @@ pub async fn validate(
     } else {
         let resource =
             asked.resource.ok_or_else(|| malformed(IssueCode::Required, "A resource is required."))?;
-        problems.extend(validate::validate(&app.definitions, &resource, Some(kind)));
+        problems.extend(validate::problems(&app.definitions, &resource, Some(kind), Wanted::All));
         let given = resource.get("id").and_then(Value::as_str);
         let wrong = match (id, mode) {
             (Some(id), mode) if mode != Some(Mode::Create) => given != Some(id.as_str()),
@@ -91,6 +91,8 @@ pub async fn validate(
             problems.push(Problem::error(IssueCode::Invalid, text).at(format!("{}.id", kind.name())));
         }
     }
+    // What refuses comes first, whoever found it.
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     let answer = Answer::fhir(200, OperationOutcome(problems).to_bytes());
     Ok(app.ledger.state(&ask.access, Kind::Access, answer).await?)
 }

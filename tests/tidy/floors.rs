@@ -49,8 +49,17 @@ const GUARDED: [(&str, &[&str]); 9] = [
 ];
 
 /// All that `fhir` may name: it is pure.
-const FHIR_CRATES: [&str; 8] =
-    ["serde", "serde_json", "chrono", "uuid", "zstd", "flate2", "thiserror", "unicode_normalization"];
+const FHIR_CRATES: [&str; 9] = [
+    "serde",
+    "serde_json",
+    "chrono",
+    "uuid",
+    "zstd",
+    "flate2",
+    "thiserror",
+    "unicode_normalization",
+    "regex",
+];
 
 /// The room a file belongs to; `None` for the crate's root and the commands.
 fn room(path: &str) -> Option<&str> {

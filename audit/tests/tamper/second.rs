@@ -32,8 +32,7 @@ impl Second {
             .status();
         if !check.is_ok_and(|status| status.success()) {
             let what = "audit/verify.py WAS NOT RUN: it needs python3 (3.10) and its package cryptography";
-            let is_required =
-                std::env::var("SECOND_VERIFIER").is_ok_and(|value| value == "required");
+            let is_required = std::env::var("SECOND_VERIFIER").is_ok_and(|value| value == "required");
             assert!(!is_required, "{what}");
             // Past the test runner's capture: whoever reads the output shall see it.
             let mut screen = std::io::stderr();

@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::str::SplitTerminator;
+use std::sync::Arc;
 
+use super::super::fhirpath::Expression;
 use super::super::kinds::ResourceType;
 use super::super::primitive::Primitive;
 use super::{
-    Definitions, DefinitionsError, Element, Fnv, Max, Property, Shape, Targets, Type, TypeId, TypeKind,
-    ValueSet, ValueSetId,
+    Definitions, DefinitionsError, Element, Fnv, Invariant, Max, Property, Shape, Targets, Type, TypeId,
+    TypeKind, ValueSet, ValueSetId,
 };
 
 /// The first line of the format this module reads.
-pub(super) const MAGIC: &str = "custodia-r4-definitions 1";
+pub(super) const MAGIC: &str = "custodia-r4-definitions 2";
 /// The most elements one type may have: they are counted in the bits of a `u128`.
 const ELEMENTS_MAX: usize = 128;
 
@@ -45,6 +47,9 @@ impl<'t> Reader<'t> {
                 Some(("T", _)) => current += 1,
                 Some(("E", rest)) => {
                     reader.element(current, rest).ok_or(DefinitionsError::Line(number))?;
+                }
+                Some(("I", rest)) => {
+                    reader.invariant(current, rest).ok_or(DefinitionsError::Line(number))?;
                 }
                 _ => {}
             }
@@ -83,11 +88,12 @@ impl<'t> Reader<'t> {
                     name,
                     kind,
                     elements: Vec::new(),
+                    invariants: Vec::new(),
                     required: 0,
                     properties: HashMap::default(),
                 });
             }
-            "E" => {}
+            "E" | "I" => {}
             _ => return None,
         }
         Some(())
@@ -129,7 +135,27 @@ impl<'t> Reader<'t> {
             summary: flags.contains('s'),
             choice,
             binding,
+            invariants: Vec::new(),
         });
+        Some(())
+    }
+
+    /// An invariant of the `current`th type, or of the last of its elements so far.
+    fn invariant(&mut self, current: usize, rest: &str) -> Option<()> {
+        let mut fields = rest.split('\t');
+        let warns = match fields.next()? {
+            "error" => false,
+            "warning" => true,
+            _ => return None,
+        };
+        let rule = format!("invariant.{}", fields.next()?).into();
+        let expression = Expression::parse(fields.next()?).ok()?;
+        let invariant = Arc::new(Invariant { rule, warns, expression, text: fields.next()?.into() });
+        let into = self.types.get_mut(current.checked_sub(1)?)?;
+        match into.elements.last_mut() {
+            Some(element) => element.invariants.push(invariant),
+            None => into.invariants.push(invariant),
+        }
         Some(())
     }
 

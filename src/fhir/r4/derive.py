@@ -10,8 +10,10 @@ import gzip
 import json
 import sys
 
-MAGIC = "custodia-r4-definitions 1"
+MAGIC = "custodia-r4-definitions 2"
 CODES_MAX = 1000
+# Invariants the validator keeps without an expression: they stand at every element, or need more than FHIRPath.
+NATIVE = {"ele-1", "ext-1", "dom-2", "dom-3", "dom-4", "dom-5", "dom-6", "ref-1", "txt-1", "txt-2"}
 
 
 def ndjson(path):
@@ -45,6 +47,15 @@ def expand(value_set, code_systems):
     if sum(map(len, systems.values())) > CODES_MAX:
         return None
     return sorted((system, sorted(codes)) for system, codes in systems.items())
+
+
+def invariants(element):
+    """The lines of an element's invariants."""
+    for constraint in element.get("constraint", []):
+        if constraint["key"] in NATIVE or "expression" not in constraint:
+            continue
+        texts = [" ".join(constraint[name].split()) for name in ("expression", "human")]
+        yield ("I", constraint["severity"], constraint["key"], *texts)
 
 
 def type_words(element, children, references):
@@ -102,12 +113,14 @@ def main(structures_path, value_sets_path, code_systems_path):
                 letter for letter, key in (("m", "isModifier"), ("s", "isSummary")) if element.get(key)
             )
             words = type_words(element, path in parents, resources)
-            by_parent.setdefault(parent, []).append(
-                ("E", name, str(element["min"]), element["max"], flags or "-", value_set, *words)
-            )
+            into = by_parent.setdefault(parent, [])
+            into.append(("E", name, str(element["min"]), element["max"], flags or "-", value_set, *words))
+            if path not in parents:
+                into.extend(invariants(element))
         for parent, lines in by_parent.items():
             kind = "B" if "." in parent else "R" if structure["kind"] == "resource" else "C"
-            types.append([("T", kind, parent), *lines])
+            own = next(e for e in elements if e["path"] == parent)
+            types.append([("T", kind, parent), *invariants(own), *lines])
     out = [MAGIC]
     for url in sorted(bound):
         out.append("V\t" + url)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::definitions::loaded;
 use super::super::kinds::ResourceType;
-use super::super::outcome::IssueCode;
+use super::super::outcome::{IssueCode, Severity};
 use super::*;
 
 /// Problems as `rule expression`.
@@ -274,10 +274,59 @@ fn invariants_hold() {
         observation(json!({"dataAbsentReason": absent, "valueString": "x"})),
         &["invariant.obs-6 Observation"],
     );
+    let effective =
+        |start: &str, end: &str| observation(json!({"effectivePeriod": {"start": start, "end": end}}));
+    check(effective("2020-01-02", "2020-01-01"), &["invariant.per-1 Observation.effective"]);
     check(
-        observation(json!({"effectivePeriod": {"start": "2020-01-02", "end": "2020-01-01"}})),
+        effective("2020-01-01T10:00:00Z", "2020-01-01T09:59:59Z"),
         &["invariant.per-1 Observation.effective"],
     );
+    // What precision or zones leave open is not held against anybody.
+    check(effective("2020-05", "2020"), &[]);
+    check(effective("2020-05-02T10:00:00Z", "2020-05-01"), &[]);
+    let organization =
+        |telecom: Value| json!({"resourceType": "Organization", "name": "x", "telecom": [telecom]});
+    check(
+        organization(json!({"system": "phone", "value": "1", "use": "home"})),
+        &["invariant.org-3 Organization.telecom[0]"],
+    );
+    check(json!({"resourceType": "Organization"}), &["invariant.org-1 Organization"]);
+    let range = |low: &str, high: &str| {
+        let number = |text: &str| json!({"value": text.parse::<serde_json::Number>().ok(), "unit": "mg"});
+        observation(json!({"valueRange": {"low": number(low), "high": number(high)}}))
+    };
+    check(range("1.5", "1.50"), &[]);
+    check(range("2", "1.5"), &["invariant.rng-2 Observation.value"]);
+    let component = json!([{"code": {"coding": [{"system": "s", "code": "c"}]}}]);
+    let mut twice = observation(json!({"valueString": "x", "component": component}));
+    check(twice.clone(), &[]);
+    if let Some(code) = twice.get_mut("code") {
+        *code = json!({"coding": [{"code": "c", "system": "s"}]});
+    }
+    check(twice, &["invariant.obs-7 Observation"]);
+    let bundle = |fields: Value| with(json!({"resourceType": "Bundle", "type": "collection"}), fields);
+    check(bundle(json!({"total": 1})), &["invariant.bdl-1 Bundle"]);
+    let entry =
+        |url: &str| json!({"fullUrl": url, "resource": {"resourceType": "Basic", "code": {"text": "x"}}});
+    check(bundle(json!({"entry": [entry("urn:a:1"), entry("urn:a:1")]})), &["invariant.bdl-7 Bundle"]);
+}
+
+#[test]
+fn best_practice_only_warns() {
+    let resource = json!({"resourceType": "ValueSet", "status": "draft", "name": "a b"});
+    assert_eq!(found(&resource), [""; 0]);
+    let all = problems(loaded(), &resource, None, Wanted::All);
+    let rules: Vec<_> = all.iter().map(|p| (p.rule.as_deref().unwrap_or_default(), p.severity)).collect();
+    assert_eq!(rules, [("invariant.vsd-0", Severity::Warning), ("invariant.dom-6", Severity::Warning)]);
+    // However many warn, they take no room from what refuses.
+    let entry = json!({"resource": {"resourceType": "Patient"}});
+    let mut entries = vec![entry; PROBLEMS_MAX + 1];
+    entries.push(json!({"resource": {"resourceType": "Patient", "gender": "F"}}));
+    let crowd = json!({"resourceType": "Bundle", "type": "collection", "entry": entries});
+    let all = problems(loaded(), &crowd, None, Wanted::All);
+    assert_eq!(all.len(), PROBLEMS_MAX + 1);
+    assert_eq!(all.iter().filter(|p| p.refuses()).count(), 1);
+    assert!(all.first().is_some_and(Problem::refuses));
 }
 
 #[test]

@@ -49,7 +49,10 @@ fn contained_resources_are_part_of_their_container() {
     check(holding(json!([{"resourceType": "Patient", "id": "p"}]), "#p"), &[]);
     check(
         holding(json!([{"resourceType": "Patient", "id": "p"}]), "#q"),
-        &["reference.contained-missing Observation.subject.reference"],
+        &[
+            "reference.contained-missing Observation.subject.reference",
+            "invariant.dom-3 Observation.contained[0]",
+        ],
     );
     check(
         observation(json!({"subject": {"reference": "#p"}})),
@@ -64,7 +67,7 @@ fn contained_resources_are_part_of_their_container() {
     );
     check(
         holding(
-            json!([{"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "#o"}}, {"resourceType": "Organization", "id": "o"}]),
+            json!([{"resourceType": "Patient", "id": "p", "managingOrganization": {"reference": "#o"}}, {"resourceType": "Organization", "id": "o", "name": "x"}]),
             "#p",
         ),
         &[],

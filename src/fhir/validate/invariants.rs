@@ -1,93 +1,94 @@
-//! Invariants of R4 that need no `FHIRPath`: each is named by its key in the specification.
+//! The invariants of R4: most by their `FHIRPath`, those of every resource natively.
 
-use chrono::{DateTime, FixedOffset};
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::report::{Place, Rule};
-use super::{Walk, rules};
-
-/// Whether an object keeps one invariant.
-type Keeps = fn(&Map<String, Value>) -> bool;
+use super::super::definitions::{Invariant, Type};
+use super::super::fhirpath::{Scene, Spot, Verdict};
+use super::super::outcome::{IssueCode, Problem};
+use super::report::Place;
+use super::{Scope, Walk, Wanted, rules};
 
 impl Walk<'_> {
-    /// The invariants of the type of this name.
-    pub(super) fn invariants(&mut self, place: &Place<'_>, object: &Map<String, Value>, name: &str) {
-        let (rule, keeps): (Rule, Keeps) = match name {
-            "Attachment" => (rules::ATTACHMENT_TYPE, |o| has(o, "contentType") || !has(o, "data")),
-            "ContactPoint" => (rules::CONTACT_SYSTEM, |o| has(o, "system") || !has(o, "value")),
-            "Observation" => (rules::OBSERVATION_ABSENT, |o| {
-                !has(o, "dataAbsentReason") || !o.keys().any(|name| is_choice(name, "value"))
-            }),
-            "Patient.contact" => (rules::PATIENT_CONTACT, |o| {
-                ["name", "telecom", "address", "organization"].iter().any(|name| has(o, name))
-            }),
-            "Period" => (rules::PERIOD_ORDER, |o| !ends_before_start(o)),
-            "Age" | "Count" | "Distance" | "Duration" | "Quantity" => {
-                (rules::QUANTITY_SYSTEM, |o| has(o, "system") || !has(o, "code"))
+    /// What these invariants say of a place. What they leave open is not held against it.
+    pub(super) fn invariants(
+        &mut self,
+        place: &Place<'_>,
+        invariants: &[Arc<Invariant>],
+        spot: Spot<'_>,
+        scope: &Scope<'_>,
+    ) {
+        for invariant in invariants {
+            if invariant.warns && self.wanted == Wanted::Refusals {
+                continue;
             }
-            _ => return,
-        };
-        if !keeps(object) {
-            self.report.breach(rule, place);
+            let Scope { resource, root, steps, .. } = *scope;
+            let scene = Scene { definitions: self.definitions, resource, root, steps };
+            match invariant.expression.holds(&scene, spot) {
+                Verdict::Kept | Verdict::Open => continue,
+                Verdict::TooCostly => return self.report.breach(rules::TOO_COSTLY, place),
+                Verdict::Broken => {}
+            }
+            let problem = |at: String| {
+                let text = invariant.text.to_string();
+                let problem = if invariant.warns {
+                    Problem::warning(IssueCode::Invariant, text)
+                } else {
+                    Problem::error(IssueCode::Invariant, text)
+                };
+                problem.by(invariant.rule.to_string()).at(at)
+            };
+            if invariant.warns { self.report.warn(place, problem) } else { self.report.add(place, problem) }
+        }
+    }
+
+    /// dom-3 and dom-6 of DomainResource: what is contained is pointed at, and there is a narrative.
+    pub(super) fn domain_rules(&mut self, place: &Place<'_>, object: &Map<String, Value>, definition: &Type) {
+        if definition.property("contained").is_none() {
+            return;
+        }
+        if let Some(Value::Array(items)) = object.get("contained") {
+            let mut pointed = HashSet::new();
+            object.values().for_each(|value| fragments(value, &mut pointed));
+            let list = place.element("contained");
+            for (index, item) in items.iter().enumerate() {
+                let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
+                if !id.is_empty() && !pointed.contains(id) && !points_at_container(item) {
+                    self.report.breach(rules::CONTAINED_UNUSED, &list.item(index));
+                }
+            }
+        }
+        if self.wanted == Wanted::All && !has_narrative(object) {
+            self.report.warn(place, |at| {
+                let rule = rules::NO_NARRATIVE;
+                Problem::warning(rule.code, rule.text).by(rule.id).at(at)
+            });
         }
     }
 }
 
-/// Whether the element is there, with a value or only with extensions.
-fn has(object: &Map<String, Value>, name: &str) -> bool {
-    object.contains_key(name) || object.iter().any(|(n, _)| n.strip_prefix('_') == Some(name))
+fn has_narrative(object: &Map<String, Value>) -> bool {
+    object.get("text").is_some_and(|text| text.get("div").is_some() || text.get("_div").is_some())
 }
 
-fn is_choice(member: &str, element: &str) -> bool {
-    member
-        .trim_start_matches('_')
-        .strip_prefix(element)
-        .is_some_and(|kind| kind.starts_with(|first: char| first.is_ascii_uppercase()))
-}
-
-/// Whether a period surely ends before it starts: times that only might are let through.
-fn ends_before_start(period: &Map<String, Value>) -> bool {
-    let text = |name: &str| period.get(name).and_then(Value::as_str);
-    let (Some(start), Some(end)) = (text("start"), text("end")) else { return false };
-    match (instant(start), instant(end)) {
-        (Some(start), Some(end)) => end < start,
-        // With a day alone the zone is not known, and a day with a zone may be the day before.
-        (Some(_), None) | (None, Some(_)) => false,
-        (None, None) => {
-            let shared = start.len().min(end.len());
-            matches!((start.get(..shared), end.get(..shared)), (Some(start), Some(end)) if end < start)
-        }
+/// What the texts in the value that begin with `#` say after it: references, canonicals, uris and urls. A text that is none
+/// of these is `#` and an id by chance at most.
+fn fragments<'v>(value: &'v Value, found: &mut HashSet<&'v str>) {
+    match value {
+        Value::String(text) => found.extend(text.strip_prefix('#')),
+        Value::Array(items) => items.iter().for_each(|item| fragments(item, found)),
+        Value::Object(object) => object.values().for_each(|value| fragments(value, found)),
+        _ => {}
     }
 }
 
-fn instant(text: &str) -> Option<DateTime<FixedOffset>> {
-    DateTime::parse_from_rfc3339(text).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_period_does_not_end_before_it_starts() {
-        for (start, end, wrong) in [
-            ("2020", "2020", false),
-            ("2020", "2019", true),
-            ("2020-05", "2020", false),
-            ("2020-05", "2019", true),
-            ("2020-05-02", "2020-05-01", true),
-            ("2020-05-02", "2020-05", false),
-            ("2020-05-02T10:00:00Z", "2020-05-02T09:59:59Z", true),
-            ("2020-05-02T10:00:00+02:00", "2020-05-02T09:00:00Z", false),
-            ("2020-05-02T10:00:00-02:00", "2020-05-02T11:00:00Z", true),
-            ("2020-05-02T10:00:00Z", "2020-05-01", false),
-            ("x", "", false),
-            ("é", "e", false),
-        ] {
-            let period = json!({"start": start, "end": end});
-            assert_eq!(period.as_object().map(ends_before_start), Some(wrong), "{start} {end}");
-        }
+fn points_at_container(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text == "#",
+        Value::Array(items) => items.iter().any(points_at_container),
+        Value::Object(object) => object.values().any(points_at_container),
+        _ => false,
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::definitions::{Element, Max, Property, Shape, Type, TypeId, TypeKind};
+use super::super::fhirpath::Spot;
 use super::primitives::Written;
 use super::report::Place;
 use super::{DEPTH_MAX, Role, Scope, Walk, rules};
@@ -55,7 +56,7 @@ impl<'d> Walk<'d> {
             self.member(&at, property, element, written, scope);
         }
         self.missing(place, definition, seen);
-        self.invariants(place, object, &definition.name);
+        self.invariants(place, &definition.invariants, Spot::complex(object, definition), scope);
     }
 
     fn missing(&mut self, place: &Place<'_>, definition: &Type, seen: u128) {
@@ -132,6 +133,11 @@ impl<'d> Walk<'d> {
                     return self.report.breach(rules::NOT_AN_OBJECT, at);
                 };
                 self.complex(at, object, id, scope);
+                if !element.invariants.is_empty()
+                    && let Some(definition) = self.definitions.get(id)
+                {
+                    self.invariants(at, &element.invariants, Spot::complex(object, definition), scope);
+                }
                 if id == self.definitions.extension {
                     self.extension(at, object);
                 } else if id == self.definitions.reference {

@@ -1,10 +1,9 @@
 //! Whether a resource keeps the structure of FHIR R4 (validation.html: structure, cardinality, value domains,
-//! required bindings).
+//! required bindings, invariants).
 //!
-//! May import only std, `serde_json`, chrono and `fhir::{definitions, json, kinds, outcome, primitive}`.
+//! May import only std, `serde_json` and `fhir::{definitions, fhirpath, json, kinds, outcome, primitive}`.
 //!
-//! What it does not look at: profiles named in `meta.profile`, slicing, and the invariants of R4 written in
-//! `FHIRPath`, but for those whose rule id begins with `invariant.`.
+//! What it does not look at: profiles named in `meta.profile`, and slicing.
 
 mod bound;
 mod invariants;
@@ -15,11 +14,14 @@ mod report;
 mod rules;
 mod xhtml;
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use super::definitions::Definitions;
+use super::fhirpath::Spot;
 use super::kinds::ResourceType;
 use super::outcome::Problem;
 use report::{Place, Report};
@@ -29,13 +31,33 @@ pub const PROBLEMS_MAX: usize = 100;
 /// How deep elements may be nested in each other. [`super::json::DEPTH_MAX`] is reached before.
 const DEPTH_MAX: usize = 64;
 
-/// All problems of the resource's structure, in the order of its members; at most [`PROBLEMS_MAX`].
+/// Which problems are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those that refuse the resource; rules that only warn are not looked at.
+    Refusals,
+    /// Warnings too.
+    All,
+}
+
+/// What refuses the resource, in the order of its members; at most [`PROBLEMS_MAX`].
 ///
-/// Looks into contained resources, the entries of a `Bundle` and the resources in `Parameters`. All problems
-/// refuse the resource; none quotes it.
+/// Looks into contained resources, the entries of a `Bundle` and the resources in `Parameters`. No problem quotes the
+/// resource.
 #[must_use]
 pub fn validate(definitions: &Definitions, resource: &Value, expected: Option<ResourceType>) -> Vec<Problem> {
-    let mut walk = Walk { definitions, report: Report::default() };
+    problems(definitions, resource, expected, Wanted::Refusals)
+}
+
+/// The problems of the resource that are wanted: at most [`PROBLEMS_MAX`] that refuse it, then as many warnings.
+#[must_use]
+pub fn problems(
+    definitions: &Definitions,
+    resource: &Value,
+    expected: Option<ResourceType>,
+    wanted: Wanted,
+) -> Vec<Problem> {
+    let mut walk = Walk { definitions, wanted, steps: Rc::default(), report: Report::default() };
     let top = Place::Root(expected.map_or("Resource", ResourceType::name));
     walk.resource(&top, resource, Role::Top { expected });
     walk.report.into_problems()
@@ -44,6 +66,8 @@ pub fn validate(definitions: &Definitions, resource: &Value, expected: Option<Re
 /// One walk over a resource.
 struct Walk<'d> {
     definitions: &'d Definitions,
+    wanted: Wanted,
+    steps: Rc<Cell<u32>>,
     report: Report,
 }
 
@@ -67,6 +91,12 @@ struct Scope<'c> {
     standing: Standing,
     /// How many objects are around this one.
     depth: usize,
+    /// The resource itself: `%resource` of invariants.
+    resource: Spot<'c>,
+    /// The one that contains it, or itself: `%rootResource`.
+    root: Spot<'c>,
+    /// What the invariants have cost so far.
+    steps: &'c Cell<u32>,
 }
 
 /// Where the resource stands.
@@ -82,7 +112,7 @@ impl Scope<'_> {
     }
 }
 
-impl Walk<'_> {
+impl<'d> Walk<'d> {
     fn resource(&mut self, place: &Place<'_>, value: &Value, role: Role<'_>) {
         let Value::Object(object) = value else {
             return self.report.breach(rules::NOT_AN_OBJECT, place);
@@ -106,7 +136,10 @@ impl Walk<'_> {
             Role::Entry { depth } => self.standing_resource(place, object, kind, Standing::InBundle, depth),
             Role::Contained(scope) => {
                 self.contained_rules(place, object);
-                self.typed(place, object, kind, scope);
+                if let Some(definition) = self.definitions.resource(kind) {
+                    let scope = Scope { resource: Spot::complex(object, definition), ..*scope };
+                    self.object(place, object, definition, &scope);
+                }
             }
         }
     }
@@ -133,19 +166,12 @@ impl Walk<'_> {
                 }
             }
         }
-        self.typed(place, object, kind, &Scope { contained: &contained, standing, depth });
-    }
-
-    fn typed(
-        &mut self,
-        place: &Place<'_>,
-        object: &Map<String, Value>,
-        kind: ResourceType,
-        scope: &Scope<'_>,
-    ) {
-        if let Some(definition) = self.definitions.resource(kind) {
-            self.object(place, object, definition, scope);
-        }
+        let Some(definition) = self.definitions.resource(kind) else { return };
+        let resource = Spot::complex(object, definition);
+        let steps = &*Rc::clone(&self.steps);
+        let scope = Scope { contained: &contained, standing, depth, resource, root: resource, steps };
+        self.object(place, object, definition, &scope);
+        self.domain_rules(place, object, definition);
     }
 
     /// dom-2, dom-4 and dom-5 of DomainResource, and that a contained resource can be pointed at.

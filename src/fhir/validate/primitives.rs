@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::super::definitions::{Element, Max};
+use super::super::fhirpath::Spot;
 use super::super::outcome::{IssueCode, Problem};
 use super::super::primitive::Primitive;
 use super::report::Place;
@@ -110,6 +111,10 @@ impl Walk<'_> {
             return self.report.add(at, |place| {
                 Problem::error(code, primitive.expectation()).by(primitive.rule()).at(place)
             });
+        }
+        if !element.invariants.is_empty() {
+            let spot = Spot::primitive(primitive, Some(value), written.companion);
+            self.invariants(at, &element.invariants, spot, scope);
         }
         match (primitive, value) {
             (Primitive::Xhtml, Value::String(div)) => match xhtml::check(div) {

@@ -60,10 +60,11 @@ pub(super) struct Rule {
     pub(super) text: &'static str,
 }
 
-/// The problems found so far, up to [`PROBLEMS_MAX`].
+/// The problems found so far, up to [`PROBLEMS_MAX`] of those that refuse and as many warnings.
 #[derive(Default)]
 pub(super) struct Report {
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Report {
@@ -91,7 +92,16 @@ impl Report {
         }
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    /// A warning: it takes no room from what refuses.
+    pub(super) fn warn(&mut self, place: &Place<'_>, problem: impl FnOnce(String) -> Problem) {
+        if self.warnings.len() < PROBLEMS_MAX {
+            self.warnings.push(problem(place.expression()));
+        }
+    }
+
+    /// What refuses, then what warns.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.problems.append(&mut self.warnings);
         self.problems
     }
 }

@@ -7,7 +7,7 @@ const fn rule(id: &'static str, code: IssueCode, text: &'static str) -> Rule {
     Rule { id, code, text }
 }
 
-use IssueCode::{CodeInvalid, Extension, Invalid, Invariant, Required, Structure, TooLong, Value};
+use IssueCode::{CodeInvalid, Extension, Invalid, Invariant, Required, Structure, TooCostly, TooLong, Value};
 
 pub(super) const NOT_AN_OBJECT: Rule = rule("structure.object-expected", Structure, "expected a JSON object");
 pub(super) const TYPE_MISSING: Rule =
@@ -37,6 +37,8 @@ pub(super) const MISALIGNED: Rule = rule(
     "the arrays of values and of their extensions must be equally long",
 );
 pub(super) const TOO_DEEP: Rule = rule("structure.depth", TooLong, "nested too deep");
+pub(super) const TOO_COSTLY: Rule =
+    rule("structure.too-costly", TooCostly, "checking the invariants of this resource takes too many steps");
 pub(super) const NO_CONTENT: Rule =
     rule("invariant.ele-1", Invariant, "an element must have a value or children besides its id");
 pub(super) const EXTENSION_CONTENT: Rule =
@@ -47,6 +49,13 @@ pub(super) const CONTAINED_VERSIONED: Rule =
     rule("invariant.dom-4", Invariant, "a contained resource may have neither versionId nor lastUpdated");
 pub(super) const CONTAINED_SECURITY: Rule =
     rule("invariant.dom-5", Invariant, "a contained resource may not have a security label");
+pub(super) const CONTAINED_UNUSED: Rule = rule(
+    "invariant.dom-3",
+    Invariant,
+    "a contained resource must be pointed at from the resource, or point at it",
+);
+pub(super) const NO_NARRATIVE: Rule =
+    rule("invariant.dom-6", Invariant, "a resource should have a narrative, so that people can read it");
 pub(super) const CONTAINED_ID: Rule =
     rule("contained.id-missing", Required, "a contained resource needs an id");
 pub(super) const CONTAINED_TWICE: Rule =
@@ -71,15 +80,3 @@ pub(super) const NARRATIVE: Rule = rule(
 );
 pub(super) const NARRATIVE_EMPTY: Rule =
     rule("invariant.txt-2", Invariant, "a narrative must have some text or an image");
-pub(super) const ATTACHMENT_TYPE: Rule =
-    rule("invariant.att-1", Invariant, "an attachment with data must have a contentType");
-pub(super) const CONTACT_SYSTEM: Rule =
-    rule("invariant.cpt-2", Invariant, "a contact point with a value must have a system");
-pub(super) const OBSERVATION_ABSENT: Rule =
-    rule("invariant.obs-6", Invariant, "dataAbsentReason may only stand where there is no value");
-pub(super) const PATIENT_CONTACT: Rule =
-    rule("invariant.pat-1", Invariant, "a contact must have details or an organization");
-pub(super) const PERIOD_ORDER: Rule =
-    rule("invariant.per-1", Invariant, "a period may not end before it starts");
-pub(super) const QUANTITY_SYSTEM: Rule =
-    rule("invariant.qty-3", Invariant, "a quantity with a code for its unit must have a system for it");

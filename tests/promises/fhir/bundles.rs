@@ -123,7 +123,7 @@ async fn one_bad_entry_and_nothing_is_stored_but_the_refusal() {
             ),
             400,
         ),
-        ("a fullUrl twice", transaction(&twice), 400),
+        ("a fullUrl twice", transaction(&twice), 422),
         ("an unresolved urn", of_two(("POST", "Observation", Some(dangling))), 400),
         ("an absent record to delete", of_two(("DELETE", "Patient/nobody", None)), 404),
         ("an absent record to read", of_two(("GET", "Patient/nobody", None)), 404),

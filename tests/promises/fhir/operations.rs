@@ -35,18 +35,19 @@ async fn validate_says_what_a_write_would_and_stores_nothing() {
     let base = "http://hl7.org/fhir/StructureDefinition/Observation";
     let on_type = "/fhir/Observation/$validate";
     let on_pulse = "/fhir/Observation/pulse/$validate";
+    // That it has no narrative is worth a warning; what refuses comes first.
     let cases = [
-        (on_type.to_owned(), good.clone(), "information"),
+        (on_type.to_owned(), good.clone(), "warning"),
         (on_type.to_owned(), bad.clone(), "error"),
-        (on_type.to_owned(), wrap(&good, "create"), "information"),
+        (on_type.to_owned(), wrap(&good, "create"), "warning"),
         (on_type.to_owned(), wrap(&bad, "create"), "error"),
         (format!("{on_type}?mode=update"), crate::clinic::without_id(good.clone()), "error"),
-        (format!("{on_type}?profile={base}"), good.clone(), "information"),
-        (format!("{on_type}?profile={base}%7C4.0.1"), good.clone(), "information"),
+        (format!("{on_type}?profile={base}"), good.clone(), "warning"),
+        (format!("{on_type}?profile={base}%7C4.0.1"), good.clone(), "warning"),
         (on_type.to_owned(), patient("ann", &[]), "error"),
-        (on_pulse.to_owned(), good.clone(), "information"),
+        (on_pulse.to_owned(), good.clone(), "warning"),
         (on_pulse.to_owned(), observation("other", "ann", "x"), "error"),
-        (on_pulse.to_owned(), wrap(&good, "update"), "information"),
+        (on_pulse.to_owned(), wrap(&good, "update"), "warning"),
         (on_pulse.to_owned(), parameters(&[json!({"name": "mode", "valueCode": "delete"})]), "information"),
     ];
     for (path, body, severity) in cases {

@@ -103,7 +103,7 @@ async fn writes_are_held_to_role_and_relationship() {
     clinic.put(&patient("bob", &[])).await;
     let of = |patient: &str| without_id(observation("x", patient, "new"));
     let appointment = json!({
-        "resourceType": "Appointment", "status": "booked",
+        "resourceType": "Appointment", "status": "proposed",
         "participant": [{"actor": {"reference": "Patient/ann"}, "status": "accepted"}],
     });
     let (ann, bob, new) = (of("ann"), of("bob"), without_id(patient("x", &[])));
