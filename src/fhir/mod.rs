@@ -21,4 +21,5 @@ pub mod reference;
 pub mod relation;
 pub mod search;
 pub mod subset;
+pub mod terminology;
 pub mod validate;

@@ -39,32 +39,17 @@ impl<'v> Run<'_, 'v> {
             F::AllFalse => bool(over.iter().all(|item| is(item, false))),
             F::AnyFalse => bool(over.iter().any(|item| is(item, false))),
             F::Count => Ok(vec![Item::Number(Number::count(over.len()))]),
-            F::First => Ok(over.into_iter().take(1).collect()),
-            F::Last => Ok(over.into_iter().next_back().into_iter().collect()),
-            F::Tail => Ok(over.into_iter().skip(1).collect()),
-            F::Skip => Ok(over.into_iter().skip(self.index(first, focus)?).collect()),
-            F::Take => Ok(over.into_iter().take(self.index(first, focus)?).collect()),
-            F::Single if over.len() > 1 => Err(Fault::Operand),
-            F::Single => Ok(over),
+            F::First | F::Last | F::Tail | F::Skip | F::Take | F::Single => {
+                self.part(function, over, first, focus)
+            }
             F::Distinct => self.distinct(over),
             F::IsDistinct => {
                 let count = over.len();
                 bool(self.distinct(over)?.len() == count)
             }
-            F::SubsetOf => bool(self.common(&over, &self.eval(first, focus)?)?.len() == over.len()),
-            F::SupersetOf => {
+            F::SubsetOf | F::SupersetOf | F::Intersect | F::Exclude | F::Union | F::Combine => {
                 let other = self.eval(first, focus)?;
-                bool(self.common(&other, &over)?.len() == other.len())
-            }
-            F::Intersect => {
-                let common = self.common(&over, &self.eval(first, focus)?)?;
-                self.distinct(common)
-            }
-            F::Exclude => self.without(over, &self.eval(first, focus)?),
-            F::Union | F::Combine => {
-                let mut all = over;
-                all.extend(self.eval(first, focus)?);
-                if function == F::Union { self.distinct(all) } else { Ok(all) }
+                self.sets(function, over, other)
             }
             F::Children => self.children(&over),
             F::Descendants => self.repeat(over, None),
@@ -85,6 +70,40 @@ impl<'v> Run<'_, 'v> {
                 let values =
                     arguments.iter().map(|one| self.eval(one, focus)).collect::<Result<Vec<_>, _>>()?;
                 strings::call(function, &over, &values)
+            }
+        }
+    }
+
+    /// Some of a collection, by place.
+    fn part(&self, function: Function, over: Items<'v>, count: &Expr, focus: Focus<'_, 'v>) -> Outcome<'v> {
+        use Function as F;
+        let mut over = over.into_iter();
+        Ok(match function {
+            F::First => over.take(1).collect(),
+            F::Last => over.next_back().into_iter().collect(),
+            F::Tail => over.skip(1).collect(),
+            F::Skip => over.skip(self.index(count, focus)?).collect(),
+            F::Take => over.take(self.index(count, focus)?).collect(),
+            _ if over.len() > 1 => return Err(Fault::Operand),
+            _ => over.collect(),
+        })
+    }
+
+    /// Two collections as sets; `combine` keeps what is there twice.
+    fn sets(&self, function: Function, over: Items<'v>, other: Items<'v>) -> Outcome<'v> {
+        use Function as F;
+        match function {
+            F::SubsetOf => Ok(of_bool(Some(self.common(&over, &other)?.len() == over.len()))),
+            F::SupersetOf => Ok(of_bool(Some(self.common(&other, &over)?.len() == other.len()))),
+            F::Intersect => {
+                let common = self.common(&over, &other)?;
+                self.distinct(common)
+            }
+            F::Exclude => self.without(over, &other),
+            _ => {
+                let mut all = over;
+                all.extend(other);
+                if function == F::Union { self.distinct(all) } else { Ok(all) }
             }
         }
     }

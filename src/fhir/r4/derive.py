@@ -58,6 +58,13 @@ def invariants(element):
         yield ("I", constraint["severity"], constraint["key"], *texts)
 
 
+def simple_quantities(element):
+    """The invariant of SimpleQuantity, which elements name as the profile of their Quantity."""
+    profiles = [p for kind in element.get("type", []) for p in kind.get("profile", [])]
+    if any(p.endswith("/SimpleQuantity") for p in profiles):
+        yield ("I", "error", "sqty-1", "comparator.empty()", "The comparator is not used on a SimpleQuantity")
+
+
 def type_words(element, children, references):
     """How the line names each type an element may have."""
     if "contentReference" in element:
@@ -117,6 +124,7 @@ def main(structures_path, value_sets_path, code_systems_path):
             into.append(("E", name, str(element["min"]), element["max"], flags or "-", value_set, *words))
             if path not in parents:
                 into.extend(invariants(element))
+                into.extend(simple_quantities(element))
         for parent, lines in by_parent.items():
             kind = "B" if "." in parent else "R" if structure["kind"] == "resource" else "C"
             own = next(e for e in elements if e["path"] == parent)

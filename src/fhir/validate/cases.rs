@@ -297,6 +297,11 @@ fn invariants_hold() {
     };
     check(range("1.5", "1.50"), &[]);
     check(range("2", "1.5"), &["invariant.rng-2 Observation.value"]);
+    let low = json!([{"low": {"value": 1, "comparator": "<"}}]);
+    check(
+        observation(json!({"referenceRange": low})),
+        &["invariant.sqty-1 Observation.referenceRange[0].low"],
+    );
     let component = json!([{"code": {"coding": [{"system": "s", "code": "c"}]}}]);
     let mut twice = observation(json!({"valueString": "x", "component": component}));
     check(twice.clone(), &[]);

@@ -103,7 +103,10 @@ fn contained_resources_are_part_of_their_container() {
     );
     check(
         holding(json!([{"resourceType": "Human", "id": "p"}]), "Patient/1"),
-        &["structure.resource-type-unknown Observation.contained[0]"],
+        &[
+            "structure.resource-type-unknown Observation.contained[0]",
+            "invariant.dom-3 Observation.contained[0]",
+        ],
     );
     check(holding(json!([1]), "Patient/1"), &["structure.object-expected Observation.contained[0]"]);
     check(holding(json!([]), "Patient/1"), &["structure.empty-array Observation.contained"]);

@@ -265,7 +265,8 @@ async fn a_record_about_too_many_is_refused_before_it_costs_anything() {
             .chain(people("Practitioner", practitioners))
             .map(|one| json!({"actor": {"reference": one}, "status": "accepted"}))
             .collect();
-        json!({"resourceType": "Appointment", "id": "all", "status": "proposed", "participant": participants})
+        json!({"resourceType": "Appointment", "id": "all", "status": "booked", "participant": participants,
+            "start": "2026-01-01T10:00:00Z", "end": "2026-01-01T11:00:00Z"})
     };
     let path = "/fhir/Appointment/all";
     for (patients, practitioners) in [(101, 0), (100, 11), (1, 1_001), (1_000, 1_000)] {
