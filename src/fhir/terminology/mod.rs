@@ -1,4 +1,4 @@
-//! Codes: the `CodeSystem`s, `ValueSet`s and `ConceptMap`s that are known, and what they say (FHIR R4 terminology-module.html).
+//! Codes: what known `CodeSystem`s, `ValueSet`s and `ConceptMap`s say (FHIR R4 terminology-module.html).
 //!
 //! May import only std, flate2, regex and `serde_json`.
 //!
