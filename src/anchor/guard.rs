@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use custodia_audit::{Checkpoint, NOTE_BYTES_MAX, verify_consistency};
 use futures_util::future::join_all;
 
-use super::{Anchors, MirrorError, ask::Asked};
+use super::{Anchors, MirrorError, PlaceError, ask::Asked};
 use crate::{
     durable,
     ledger::{LedgerReader, ReadError},
@@ -48,7 +48,7 @@ pub enum Unanchored {
         place: String,
     },
     /// The mirror does not hold.
-    #[error("the mirror (ledger.mirror)")]
+    #[error("the mirror (ledger.mirror, or the bucket)")]
     Mirror(#[from] MirrorError),
     /// The log in the database cannot be read.
     #[error("the log cannot be read")]
@@ -68,12 +68,16 @@ impl Anchors {
         for name in ["checkpoint", "cosigned"] {
             known.extend(self.kept_in_home(self.folder.join(name))?);
         }
-        if let Some(mirror) = &self.mirror {
-            let checkpoint = mirror.checkpoint()?;
-            known.extend(
-                checkpoint
-                    .map(|(_, checkpoint)| (mirror.checkpoint_path().display().to_string(), checkpoint)),
-            );
+        for mirror in self.mirrors() {
+            let checkpoint = match mirror.checkpoint().await {
+                // Like a witness: else whoever runs the store could keep a clinic from working.
+                Err(MirrorError::Place(PlaceError::Bucket(_, error))) => {
+                    tracing::warn!(event = "bucket_away", error = error.to_string());
+                    continue;
+                }
+                read => read?,
+            };
+            known.extend(checkpoint.map(|(_, checkpoint)| (mirror.checkpoint_place(), checkpoint)));
         }
         let (note, head) = reader.checkpoint().await?;
         for (place, anchored) in known {

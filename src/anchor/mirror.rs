@@ -1,6 +1,6 @@
 //! The mirror: the log as files, which an auditor can be shown and a restored database be rolled forward from.
 //!
-//! May import `ledger`, `durable`, `seal`, `tenant`.
+//! May import `ledger`, `durable`, `seal`, `tenant`, and where the files lie (`anchor/place.rs`).
 //!
 //! ```text
 //! checkpoint                          signed, with the cosignatures there were; always last
@@ -14,18 +14,16 @@
 //! checkpoint stands with all its tiles, and the next advance writes the same files anew: they are made of what the
 //! database says, never of what lies there.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use custodia_audit::{
     Checkpoint, Edge, NOTE_BYTES_MAX, TILE_WIDTH, Tile, TileId, leaf_hash, push_entry, read_entries,
 };
 use uuid::Uuid;
 
+use super::place::{Bucket, Place, PlaceError, Put, Replaced};
 use crate::{
-    durable::{self, Durable},
+    durable::Durable,
     ledger::{LedgerReader, RawEntry, ReadError},
     seal::{LogKeys, Sealed},
     tenant::TenantId,
@@ -42,8 +40,8 @@ const ENTRIES_BYTES_MAX: usize = 256 * 65_537;
 #[derive(Debug, thiserror::Error)]
 pub enum MirrorError {
     /// A file cannot be read or written.
-    #[error("{}", .0.display())]
-    File(PathBuf, #[source] io::Error),
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The database cannot be read.
     #[error("the log cannot be read")]
     Read(#[from] ReadError),
@@ -52,11 +50,13 @@ pub enum MirrorError {
     Broken(&'static str),
 }
 
-/// A folder with a log in it.
+/// The file that speaks of all others.
+const CHECKPOINT: &str = "checkpoint";
+
+/// A folder, or a bucket, with a log in it.
 #[derive(Clone)]
 pub struct Mirror {
-    folder: PathBuf,
-    durable: Durable,
+    place: Place,
     keys: LogKeys,
 }
 
@@ -64,39 +64,50 @@ impl Mirror {
     /// The mirror in `folder` of the log that `keys` sign.
     #[must_use]
     pub const fn new(folder: PathBuf, durable: Durable, keys: LogKeys) -> Self {
-        Self { folder, durable, keys }
+        Self { place: Place::Folder(folder, durable), keys }
     }
 
-    /// Where its checkpoint is.
+    /// The mirror in a bucket.
     #[must_use]
-    pub fn checkpoint_path(&self) -> PathBuf {
-        self.folder.join("checkpoint")
+    pub const fn in_bucket(bucket: Bucket, keys: LogKeys) -> Self {
+        Self { place: Place::Bucket(bucket), keys }
+    }
+
+    /// Where its checkpoint is, for people.
+    #[must_use]
+    pub fn checkpoint_place(&self) -> String {
+        self.place.describe(CHECKPOINT)
     }
 
     /// Its checkpoint, verbatim and read; `None` if it has none.
     ///
     /// # Errors
     /// [`MirrorError`] when it cannot be read, or the log's key did not sign it.
-    pub fn checkpoint(&self) -> Result<Option<(String, Checkpoint)>, MirrorError> {
-        let path = self.checkpoint_path();
-        let note = durable::read(&path, NOTE_BYTES_MAX).map_err(|error| MirrorError::File(path, error))?;
-        let Some(note) = note else { return Ok(None) };
+    pub async fn checkpoint(&self) -> Result<Option<(String, Checkpoint)>, MirrorError> {
+        Ok(self.stands().await?.map(|(note, checkpoint, _)| (note, checkpoint)))
+    }
+
+    /// The same, and what a later one replaces.
+    async fn stands(&self) -> Result<Option<(String, Checkpoint, Replaced)>, MirrorError> {
+        let Some((note, replaced)) = self.place.read(CHECKPOINT, NOTE_BYTES_MAX).await? else {
+            return Ok(None);
+        };
         let opened = Checkpoint::open(&note, self.keys.origin(), &self.keys.known(), 0);
         let opened =
             opened.map_err(|_| MirrorError::Broken("its checkpoint is not signed by the log's key"))?;
         let note = String::from_utf8(note).map_err(|_| MirrorError::Broken("its checkpoint is not UTF-8"))?;
-        Ok(Some((note, opened)))
+        Ok(Some((note, opened, replaced)))
     }
 
     /// A tile or entry bundle as it is served; `None` if it is not here.
     ///
     /// # Errors
-    /// [`MirrorError::File`].
-    pub fn file(&self, id: &TileId, path: &str) -> Result<Option<Vec<u8>>, MirrorError> {
-        // The path is one that `id` spells, so that nothing outside the folder can be named.
+    /// [`MirrorError::Place`].
+    pub async fn file(&self, id: &TileId, path: &str) -> Result<Option<Vec<u8>>, MirrorError> {
+        // The path is one that `id` spells, so that nothing outside can be named.
         let known = [id.path(), id.entries_path()].into_iter().find(|spelt| spelt == path);
-        let Some(path) = known.map(|path| self.folder.join(path)) else { return Ok(None) };
-        durable::read(&path, ENTRIES_BYTES_MAX).map_err(|error| MirrorError::File(path, error))
+        let Some(path) = known else { return Ok(None) };
+        Ok(self.place.read(&path, ENTRIES_BYTES_MAX).await?.map(|(bytes, _)| bytes))
     }
 
     /// Brings it to `note`, whose checkpoint is `head`, from what the database holds; its size.
@@ -109,78 +120,46 @@ impl Mirror {
         note: &str,
         head: &Checkpoint,
     ) -> Result<u64, MirrorError> {
-        let have = self.checkpoint()?;
-        let size = have.as_ref().map_or(0, |(_, have)| have.size);
+        let (had, have, replaced) = match self.stands().await? {
+            Some((had, have, replaced)) => (had, Some(have), replaced),
+            None => (String::new(), None, Replaced::None),
+        };
+        let size = have.as_ref().map_or(0, |have| have.size);
         if size > head.size {
-            return Err(MirrorError::Broken("it has seen more of the log than there is"));
+            // Of two servers that bring a bucket up, one is sometimes behind. The head has grown by then, or it is a fork.
+            let (_, now) = reader.checkpoint().await?;
+            let behind = MirrorError::Broken("it has seen more of the log than there is");
+            return if size <= now.size { Ok(size) } else { Err(behind) };
         }
-        let mut edge = self.edge(have.as_ref().map(|(_, have)| have))?;
+        let mut edge = self.edge(have.as_ref()).await?;
         let mut files = Vec::new();
         while edge.size() < head.size {
             let first = edge.size() - edge.size() % TILE_WIDTH;
             let end = head.size.min(first + TILE_WIDTH);
             let page = reader.raw(first, end).await?;
-            self.bundle(&mut edge, first, end, page, &mut files)?;
+            bundle(&mut edge, (first, end), page, &mut files)?;
             if files.len() >= FILES_MAX {
-                self.put(std::mem::take(&mut files)).await?;
+                self.place.put_all(std::mem::take(&mut files)).await?;
             }
         }
         if edge.root() != head.root {
             return Err(MirrorError::Broken("the database's entries do not make its root"));
         }
         if size < head.size {
-            files.extend(edge.partial_tiles().iter().filter_map(|tile| self.tile(tile)));
+            files.extend(edge.partial_tiles().iter().filter_map(tile));
         }
-        self.put(files).await?;
-        if have.as_ref().is_none_or(|(have, _)| have != note) {
-            self.put(vec![(self.checkpoint_path(), note.as_bytes().to_vec())]).await?;
+        self.place.put_all(files).await?;
+        if had != note && self.place.put_last(CHECKPOINT, note.into(), replaced).await? == Put::Overtaken {
+            // Another server's stands, or our own did and we were told otherwise. Its files are there: nothing is swept.
+            let stands = self.checkpoint().await?.map_or(0, |(_, stands)| stands.size);
+            return Ok(stands);
         }
-        self.sweep(size, head.size);
+        self.sweep(size, head.size).await;
         Ok(head.size)
     }
 
-    /// The files of the entries `first..end`, which stand beside one tile, and the tiles they complete.
-    fn bundle(
-        &self,
-        edge: &mut Edge,
-        first: u64,
-        end: u64,
-        page: Vec<RawEntry>,
-        files: &mut Vec<(PathBuf, Vec<u8>)>,
-    ) -> Result<(), MirrorError> {
-        let missing = MirrorError::Broken("entries are missing in the database");
-        let id = TileId::in_tree(0, first / TILE_WIDTH, end).ok_or(missing)?;
-        let (mut entries, mut bodies) = (Vec::new(), Vec::new());
-        let mut next = first;
-        for entry in page {
-            if entry.index != next {
-                break;
-            }
-            if entry.index == edge.size() {
-                files.extend(edge.append(leaf_hash(&entry.leaf)).iter().filter_map(|tile| self.tile(tile)));
-            }
-            push_entry(&mut entries, &entry.leaf).ok_or(MirrorError::Broken("an entry is too long"))?;
-            push_body(&mut bodies, &entry).ok_or(MirrorError::Broken("a body is too long"))?;
-            next += 1;
-        }
-        if next != end {
-            return Err(MirrorError::Broken("entries are missing in the database"));
-        }
-        files.push((self.folder.join(id.entries_path()), entries));
-        files.push((self.bodies(&id), bodies));
-        Ok(())
-    }
-
-    fn tile(&self, tile: &Tile) -> Option<(PathBuf, Vec<u8>)> {
-        Some((self.folder.join(tile.id()?.path()), tile.to_bytes()))
-    }
-
-    fn bodies(&self, id: &TileId) -> PathBuf {
-        self.folder.join(id.entries_path().replacen("tile/entries", "bodies", 1))
-    }
-
     /// The right edge of the tree at a checkpoint, from the tiles that lie here.
-    fn edge(&self, have: Option<&Checkpoint>) -> Result<Edge, MirrorError> {
+    async fn edge(&self, have: Option<&Checkpoint>) -> Result<Edge, MirrorError> {
         let Some(have) = have else { return Ok(Edge::empty()) };
         let mut levels = Vec::new();
         let (mut count, mut level) = (have.size, 0_u8);
@@ -189,7 +168,7 @@ impl Mirror {
             let hashes = match id {
                 None => Vec::new(),
                 Some(id) => {
-                    let bytes = self.file(&id, &id.path())?;
+                    let bytes = self.file(&id, &id.path()).await?;
                     let tile = bytes.and_then(|bytes| Tile::from_bytes(&id, &bytes));
                     tile.ok_or(MirrorError::Broken("a tile of its checkpoint is missing"))?.hashes
                 }
@@ -207,48 +186,33 @@ impl Mirror {
         }
     }
 
-    /// Files are synced away from the threads that serve.
-    async fn put(&self, files: Vec<(PathBuf, Vec<u8>)>) -> Result<(), MirrorError> {
-        let (durable, folder) = (self.durable.clone(), self.folder.clone());
-        let put = tokio::task::spawn_blocking(move || durable.put_all(&files)).await;
-        let put = put.unwrap_or_else(|_| Err(io::Error::other("writing broke off")));
-        put.map_err(|error| MirrorError::File(folder, error))
-    }
-
-    /// Removes partial files of bundles that are full now, and older bodies of the one that is not. What stays by
-    /// a mistake only takes room.
-    fn sweep(&self, before: u64, now: u64) {
-        let partial = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(".p");
-            PathBuf::from(name)
-        };
+    /// Removes partial files of bundles that are full now, and older bodies of the one that is not.
+    async fn sweep(&self, before: u64, now: u64) {
         for (level, number) in
             (0_u8..8).map(|level| (level, before.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0)))
         {
             let full = TileId { level, index: number, width: 256 };
             if TileId::in_tree(level, number, now) == Some(full) {
-                std::fs::remove_dir_all(partial(&self.folder.join(full.path()))).ok();
+                self.place.remove_all(&format!("{}.p", full.path())).await;
                 if level == 0 {
-                    std::fs::remove_dir_all(partial(&self.folder.join(full.entries_path()))).ok();
-                    std::fs::remove_dir_all(partial(&self.bodies(&full))).ok();
+                    self.place.remove_all(&format!("{}.p", full.entries_path())).await;
+                    self.place.remove_all(&format!("{}.p", bodies(&full))).await;
                 }
             }
         }
         let old =
             TileId::in_tree(0, before / TILE_WIDTH, before).filter(|old| !old.is_full() && now > before);
         if let Some(old) = old {
-            std::fs::remove_file(self.bodies(&old)).ok();
+            self.place.remove(&bodies(&old)).await;
         }
     }
 
     /// Mirrored entries `first..end`, up to the end of their bundle, for a log of `size`; `None` if they are not whole.
-    #[must_use]
-    pub fn entries(&self, first: u64, end: u64, size: u64) -> Option<Vec<RawEntry>> {
+    pub async fn entries(&self, first: u64, end: u64, size: u64) -> Option<Vec<RawEntry>> {
         let id = TileId::in_tree(0, first / TILE_WIDTH, size)?;
         let start = id.index * TILE_WIDTH;
-        let bundle = durable::read(&self.folder.join(id.entries_path()), ENTRIES_BYTES_MAX).ok()??;
-        let bodies = durable::read(&self.bodies(&id), BODIES_BYTES_MAX).ok()??;
+        let (bundle, _) = self.place.read(&id.entries_path(), ENTRIES_BYTES_MAX).await.ok()??;
+        let (bodies, _) = self.place.read(&bodies(&id), BODIES_BYTES_MAX).await.ok()??;
         let mut rest = bodies.as_slice();
         let mut found = Vec::new();
         for (leaf, index) in read_entries(&id, &bundle)?.into_iter().zip(start..) {
@@ -260,6 +224,44 @@ impl Mirror {
         }
         rest.is_empty().then_some(found)
     }
+}
+
+/// The files of the entries `first..end`, which stand beside one tile, and the tiles they complete.
+fn bundle(
+    edge: &mut Edge,
+    (first, end): (u64, u64),
+    page: Vec<RawEntry>,
+    files: &mut Vec<(String, Vec<u8>)>,
+) -> Result<(), MirrorError> {
+    let missing = || MirrorError::Broken("entries are missing in the database");
+    let id = TileId::in_tree(0, first / TILE_WIDTH, end).ok_or_else(missing)?;
+    let (mut entries, mut sealed) = (Vec::new(), Vec::new());
+    let mut next = first;
+    for entry in page {
+        if entry.index != next {
+            break;
+        }
+        if entry.index == edge.size() {
+            files.extend(edge.append(leaf_hash(&entry.leaf)).iter().filter_map(tile));
+        }
+        push_entry(&mut entries, &entry.leaf).ok_or(MirrorError::Broken("an entry is too long"))?;
+        push_body(&mut sealed, &entry).ok_or(MirrorError::Broken("a body is too long"))?;
+        next += 1;
+    }
+    if next != end {
+        return Err(missing());
+    }
+    files.push((id.entries_path(), entries));
+    files.push((bodies(&id), sealed));
+    Ok(())
+}
+
+fn tile(tile: &Tile) -> Option<(String, Vec<u8>)> {
+    Some((tile.id()?.path(), tile.to_bytes()))
+}
+
+fn bodies(id: &TileId) -> String {
+    id.entries_path().replacen("tile/entries", "bodies", 1)
 }
 
 fn push_body(out: &mut Vec<u8>, entry: &RawEntry) -> Option<()> {

@@ -1,7 +1,7 @@
 //! What stands outside the database, so that a database put back to an earlier day is noticed.
 //!
 //! May import `config`, `durable`, `ledger`, `seal`, `tenant`. Three kinds of anchor: the last checkpoint, kept in the home; the mirror
-//! (`anchor/mirror.rs`), a folder with the whole log; witnesses (`anchor/ask.rs`), who cosign. Before the first
+//! (`anchor/mirror.rs`), a folder or a bucket with the whole log, or one of each; witnesses (`anchor/ask.rs`), who cosign. Before the first
 //! signature of a start each is asked whether it knows more than the database (`anchor/guard.rs`); while the server
 //! serves each is brought up every few seconds, off the way of requests.
 //!
@@ -16,6 +16,7 @@ mod ask;
 mod counts;
 mod guard;
 mod mirror;
+mod place;
 
 use std::{
     fs, io,
@@ -32,6 +33,7 @@ use futures_util::future::join_all;
 pub use counts::AnchorCounts;
 pub use guard::Unanchored;
 pub use mirror::{Mirror, MirrorError};
+pub use place::{Bucket, PlaceError};
 
 use crate::{
     config::Config,
@@ -59,6 +61,9 @@ pub enum AnchorError {
     /// The roots for witnesses' certificates are none.
     #[error("ledger.witness_roots: expected PEM certificates")]
     Roots,
+    /// The bucket cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] PlaceError),
     /// The client cannot be made.
     #[error("the client for witnesses")]
     Http(#[from] reqwest::Error),
@@ -81,7 +86,8 @@ pub struct Anchors {
     policy: Policy,
     witnesses: Vec<Asking>,
     folder: PathBuf,
-    mirror: Option<Mirror>,
+    /// In a folder, in a bucket.
+    mirrors: [Option<Mirror>; 2],
     durable: Durable,
     counts: Arc<AnchorCounts>,
     /// What the last round left behind, so that one without news costs nothing.
@@ -131,10 +137,12 @@ impl Anchors {
         };
         let witnesses = policy.witnesses().iter().map(asking).collect::<Result<_, _>>()?;
         let folder = config.home.join("anchor").join(origin_hash(keys.origin()));
-        let mirror =
-            config.ledger.mirror.clone().map(|folder| Mirror::new(folder, durable.clone(), keys.clone()));
+        let mirrors = [
+            config.ledger.mirror.clone().map(|folder| Mirror::new(folder, durable.clone(), keys.clone())),
+            Bucket::open(&config.bucket)?.map(|bucket| Mirror::in_bucket(bucket, keys.clone())),
+        ];
         let (counts, kept) = (Arc::default(), Mutex::default());
-        let anchors = Self { keys, policy, witnesses, folder, mirror, durable, counts, kept };
+        let anchors = Self { keys, policy, witnesses, folder, mirrors, durable, counts, kept };
         anchors.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned = anchors.last_cosigned()?;
         Ok(anchors)
     }
@@ -145,10 +153,9 @@ impl Anchors {
         &self.counts
     }
 
-    /// The mirror, if there is one.
-    #[must_use]
-    pub const fn mirror(&self) -> Option<&Mirror> {
-        self.mirror.as_ref()
+    /// The mirrors there are: the folder's, the bucket's.
+    pub fn mirrors(&self) -> impl Iterator<Item = &Mirror> {
+        self.mirrors.iter().flatten()
     }
 
     /// The last checkpoint that the policy's quorum cosigned; without a quorum there is none.
@@ -157,12 +164,13 @@ impl Anchors {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned.clone()
     }
 
-    /// A tile or entry bundle of the mirror.
+    /// A tile or entry bundle of the folder's mirror: nobody waits for a bucket.
     ///
     /// # Errors
     /// [`MirrorError`].
-    pub fn tile(&self, id: &TileId, path: &str) -> Result<Option<Vec<u8>>, MirrorError> {
-        self.mirror.as_ref().map_or(Ok(None), |mirror| mirror.file(id, path))
+    pub async fn tile(&self, id: &TileId, path: &str) -> Result<Option<Vec<u8>>, MirrorError> {
+        let [Some(mirror), _] = &self.mirrors else { return Ok(None) };
+        mirror.file(id, path).await
     }
 
     /// Brings every anchor up to the log's head, unless all are there.
@@ -250,19 +258,26 @@ impl Anchors {
         put.inspect_err(|_| AnchorCounts::up(&self.counts.mirror_failures))
     }
 
+    /// Brings the mirrors up; whether all of them are.
     async fn advance(&self, reader: &LedgerReader, note: &str, head: &Checkpoint) -> bool {
-        let Some(mirror) = &self.mirror else { return true };
-        match mirror.advance(reader, note, head).await {
-            Ok(size) => {
-                self.counts.mirrored_size.store(size, Ordering::Relaxed);
-                true
-            }
-            Err(error) => {
-                AnchorCounts::up(&self.counts.mirror_failures);
-                tracing::error!(event = "mirror_not_advanced", error = explained(&error));
-                false
+        let advanced = join_all(self.mirrors().map(|mirror| mirror.advance(reader, note, head))).await;
+        let mut least: Option<u64> = None;
+        for (mirror, advanced) in self.mirrors().zip(&advanced) {
+            match advanced {
+                Ok(size) => least = Some(least.map_or(*size, |least| least.min(*size))),
+                Err(error) => {
+                    AnchorCounts::up(&self.counts.mirror_failures);
+                    let error = format!("{}: {}", mirror.checkpoint_place(), explained(error));
+                    tracing::error!(event = "mirror_not_advanced", error);
+                }
             }
         }
+        let all = advanced.iter().all(Result::is_ok);
+        if let Some(size) = least.filter(|_| all) {
+            self.counts.mirrored_size.store(size, Ordering::Relaxed);
+        }
+        // One that another server has brought to less than this head is brought up by the next round.
+        all && least.is_none_or(|size| size >= head.size)
     }
 
     /// The current checkpoint for an export, with its edge: cosigned by the policy's quorum, if the policy asks for one.

@@ -71,6 +71,35 @@ pub(super) fn is_host_and_port(address: &str) -> Result<(), ValidationError> {
     rule(parts.is_some(), "expected host:port, such as collector.example:6514")
 }
 
+pub(super) fn is_bucket_name(name: &str) -> Result<(), ValidationError> {
+    let plain =
+        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'));
+    rule(plain, "expected lower-case letters, digits, dots and hyphens")
+}
+
+pub(super) fn is_endpoint(url: &str) -> Result<(), ValidationError> {
+    let expected = "expected https://host, or http:// on loopback, without a path";
+    let Some((scheme, rest)) = url.split_once(SCHEME_END) else { return Err(broken(expected)) };
+    let clean =
+        rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
+    let is_known = scheme == "https" || (scheme == "http" && is_loopback(rest));
+    rule(clean && !rest.is_empty() && is_known, expected)
+}
+
+/// A path whose segments are plain words: nothing that a store or a proxy might take for a way up.
+pub(super) fn is_prefix(prefix: &str) -> Result<(), ValidationError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let word = |word: &str| !matches!(word, "" | "." | "..") && word.bytes().all(plain);
+    rule(prefix.is_empty() || prefix.split('/').all(word), "expected words with slashes between them")
+}
+
+/// Whether a URL's authority is this machine.
+fn is_loopback(authority: &str) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
+        authority == *host || authority.strip_prefix(host).is_some_and(|port| port.starts_with(':'))
+    })
+}
+
 pub(super) fn feed_is_whole(feed: &FeedConfig) -> Result<(), ValidationError> {
     if feed.address.is_some() && feed.roots.is_none() {
         return Err(broken(
@@ -93,10 +122,7 @@ pub(super) fn is_base(base: &str) -> Result<(), ValidationError> {
     if !clean || authority.is_empty() || !rest.ends_with("/fhir") {
         return Err(broken(expected));
     }
-    let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
-        authority == *host || authority.strip_prefix(host).is_some_and(|port| port.starts_with(':'))
-    });
-    rule(scheme == "https" || (scheme == "http" && local), expected)
+    rule(scheme == "https" || (scheme == "http" && is_loopback(authority)), expected)
 }
 
 /// The name of a signed note's key and a checkpoint's origin: no space, no plus (c2sp.org/signed-note).
@@ -130,6 +156,13 @@ pub(super) fn of_the_whole(config: &Config) -> Vec<(&'static str, &'static str)>
     }
     if config.keystore.passphrase.is_some() && config.keystore.key_file.is_some() {
         found.push(("keystore.key_file", "a passphrase is given as well; use one of them"));
+    }
+    let wants_key = config.bucket.name.is_some();
+    if wants_key && (config.bucket.key_id.is_none() || config.bucket.secret.is_none()) {
+        found.push((
+            "bucket.key_id",
+            "a bucket wants an access key: its id here, the key itself in CUSTODIA_BUCKET_SECRET",
+        ));
     }
     found
 }

@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 50] = [
+pub const KEYS: [Key; 56] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -71,6 +71,12 @@ pub const KEYS: [Key; 50] = [
     text("ledger.policy"),
     text("ledger.witness_roots"),
     number("ledger.anchor_s"),
+    text("bucket.name"),
+    text("bucket.endpoint"),
+    text("bucket.region"),
+    text("bucket.prefix"),
+    text("bucket.key_id"),
+    text("bucket.roots"),
     text("feed.address"),
     text("feed.server_name"),
     text("feed.roots"),

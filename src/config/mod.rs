@@ -10,8 +10,10 @@
 //! [database]
 //! url = "..."              CUSTODIA_DATABASE_URL            or plain DATABASE_URL, which yields to it
 //!                          CUSTODIA_KEYSTORE_PASSPHRASE     never in a file
+//!                          CUSTODIA_BUCKET_SECRET           never in a file
 //! ```
 
+mod bucket;
 mod checks;
 mod feed;
 mod keys;
@@ -26,6 +28,7 @@ use serde::Deserialize;
 use validator::Validate;
 use zeroize::Zeroizing;
 
+pub use bucket::BucketConfig;
 pub use feed::{FeedConfig, Taken};
 pub use keys::{KEYS, Key, Shape};
 pub use read::{ConfigError, FILE_BYTES_MAX, Problem};
@@ -64,6 +67,9 @@ pub struct Config {
     /// The log of accesses.
     #[validate(nested)]
     pub ledger: LedgerConfig,
+    /// The bucket that the log is copied to.
+    #[validate(nested)]
+    pub bucket: BucketConfig,
     /// The syslog collector that is fed from the log.
     #[validate(nested)]
     pub feed: FeedConfig,
@@ -89,6 +95,7 @@ impl Default for Config {
             search: SearchConfig::default(),
             tokens: TokensConfig::default(),
             ledger: LedgerConfig::default(),
+            bucket: BucketConfig::default(),
             feed: FeedConfig::default(),
             policies: PoliciesConfig::default(),
             watch: WatchConfig::default(),

@@ -26,6 +26,7 @@ pub const FILE_BYTES_MAX: u64 = 1_048_576;
 /// The file, when no option names one.
 const FILE_VARIABLE: &str = "CUSTODIA_CONFIG";
 const PASSPHRASE_VARIABLE: &str = "CUSTODIA_KEYSTORE_PASSPHRASE";
+const BUCKET_VARIABLE: &str = "CUSTODIA_BUCKET_SECRET";
 /// What everybody calls it; `CUSTODIA_DATABASE_URL` goes before.
 const DATABASE_VARIABLE: &str = "DATABASE_URL";
 const PREFIX: &str = "CUSTODIA_";
@@ -98,6 +99,7 @@ impl Config {
             ConfigError::Keys(errors.into_iter().map(|error| explained(&error)).collect())
         })?;
         config.keystore.passphrase = environment.passphrase;
+        config.bucket.secret = environment.bucket_secret;
         config.check()?;
         Ok(config)
     }
@@ -130,6 +132,7 @@ fn contents(path: &Path) -> Result<String, ConfigError> {
 struct Environment {
     file: Option<PathBuf>,
     passphrase: Option<Zeroizing<String>>,
+    bucket_secret: Option<Zeroizing<String>>,
     values: Vec<(&'static str, Value)>,
 }
 
@@ -141,6 +144,7 @@ impl Environment {
             match variable.as_str() {
                 FILE_VARIABLE => read.file = Some(text.into()),
                 PASSPHRASE_VARIABLE => read.passphrase = Some(Zeroizing::new(text)),
+                BUCKET_VARIABLE => read.bucket_secret = Some(Zeroizing::new(text)),
                 DATABASE_VARIABLE => plain_database = Some(text),
                 other if other.starts_with(PREFIX) => match KEYS.iter().find(|key| key.variable() == other) {
                     None => problems.push(problem(other, "no key has this name")),

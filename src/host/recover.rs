@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures_util::FutureExt as _;
+
 use custodia_audit::{Checkpoint, NOTE_BYTES_MAX, Note, POLICY_BYTES_MAX, Policy, Signer, Vkey};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     parts::{blocking, open_keystore},
 };
 use crate::{
-    anchor::{Anchors, MirrorError},
+    anchor::{Anchors, Mirror, MirrorError},
     clock::Clock,
     config::Config,
     durable::{self, Durable},
@@ -32,7 +34,9 @@ pub enum RecoveryError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// There is no mirror to roll forward from.
-    #[error("ledger.mirror names no folder with a checkpoint in it: there is nothing to roll forward from")]
+    #[error(
+        "neither ledger.mirror nor the bucket has a checkpoint in it: there is nothing to roll forward from"
+    )]
     NoMirror,
     /// The mirror cannot be relied on.
     #[error("the mirror")]
@@ -82,8 +86,7 @@ pub async fn recover_forward(
     let keystore = open_keystore(config).await?;
     let keys = keystore.log_keys(config.origin());
     let anchors = Anchors::open(config, keys.clone(), Durable::shared()).map_err(StartError::from)?;
-    let mirror = anchors.mirror().ok_or(RecoveryError::NoMirror)?;
-    let (note, anchored) = mirror.checkpoint()?.ok_or(RecoveryError::NoMirror)?;
+    let (mirror, note, anchored) = longest(&anchors).await?.ok_or(RecoveryError::NoMirror)?;
     let signer = signers(&keystore, &keys, &note)?.ok_or(RecoveryError::Keys)?;
     let reached = database::reach(config, Presence::Server, progress).await?;
     reached.migrate().await?;
@@ -96,12 +99,25 @@ pub async fn recover_forward(
         node,
         now: clock.now(),
     };
-    let entries = |first, end| mirror.entries(first, end, anchored.size);
+    let size = anchored.size;
+    let entries = |first, end| mirror.entries(first, end, size).boxed();
     let before = roll_forward(&reached.server, &rolling, entries).await;
     if let Some(cluster) = reached.cluster {
         cluster.stop().await.map_err(StartError::from)?;
     }
     Ok(Recovered { before: before?, anchored: anchored.size })
+}
+
+/// The mirror that knows most of the log, with its checkpoint.
+async fn longest(anchors: &Anchors) -> Result<Option<(&Mirror, String, Checkpoint)>, RecoveryError> {
+    let mut longest: Option<(&Mirror, String, Checkpoint)> = None;
+    for mirror in anchors.mirrors() {
+        let Some((note, checkpoint)) = mirror.checkpoint().await? else { continue };
+        if longest.as_ref().is_none_or(|(_, _, known)| known.size < checkpoint.size) {
+            longest = Some((mirror, note, checkpoint));
+        }
+    }
+    Ok(longest)
 }
 
 /// The keys that signed the log's checkpoint `note`, as far as their secrets are left.

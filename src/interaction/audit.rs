@@ -2,8 +2,6 @@
 //!
 //! What is served holds commitments only; entries with names in them leave by export.
 
-use std::sync::Arc;
-
 use custodia_audit::{Kind, TileId};
 
 use super::{Ask, Failure, forbidden};
@@ -102,11 +100,8 @@ pub async fn log(app: &App, ask: &Ask, path: &str) -> Result<Audited<Answer>, Fa
         return state(app, ask, TEXT, note.into_bytes()).await;
     }
     let id = TileId::parse(path).ok_or_else(absent)?;
-    let (anchors, wanted) = (Arc::clone(&app.anchors), path.to_owned());
-    // Files are read away from the threads that serve.
-    let mirrored = tokio::task::spawn_blocking(move || anchors.tile(&id, &wanted)).await;
-    let bytes = match mirrored {
-        Ok(Ok(Some(bytes))) => bytes,
+    let bytes = match app.anchors.tile(&id, path).await {
+        Ok(Some(bytes)) => bytes,
         // A mirror that cannot be read is told of when it is next advanced.
         _ => tile_bytes(app, id, path).await?,
     };

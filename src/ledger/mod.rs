@@ -31,7 +31,7 @@ pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
 pub use keys::{RETENTION_MONTHS_MIN, month_of};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, StoredEntry};
-pub use recover::{RecoverError, Rolling, roll_forward};
+pub use recover::{Page, RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 
 use crate::{

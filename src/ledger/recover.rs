@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use custodia_audit::{Checkpoint, Control, Edge, Leaf, Signer, Vkey, leaf_hash};
 use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use futures_util::future::BoxFuture;
 
 use super::{
     RawEntry,
@@ -83,26 +84,29 @@ pub struct Rolling<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// Entries out of a mirror, when they are read; none if they are not whole.
+pub type Page<'a> = BoxFuture<'a, Option<Vec<RawEntry>>>;
+
 /// Appends entries until the log is the anchored one, and the entry that says so; the size it had before.
 ///
 /// `entries` gives the mirrored entries from the first index up to, at most, the second.
 ///
 /// # Errors
 /// [`RecoverError`]; then nothing has changed.
-pub async fn roll_forward(
+pub async fn roll_forward<'a>(
     database: &Database,
     rolling: &Rolling<'_>,
-    mut entries: impl FnMut(u64, u64) -> Option<Vec<RawEntry>> + Send,
+    mut entries: impl FnMut(u64, u64) -> Page<'a> + Send,
 ) -> Result<u64, RecoverError> {
     let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
     let run = async |connection: &mut AsyncPgConnection| append(connection, rolling, &mut entries).await;
     connection.transaction(run).await
 }
 
-async fn append(
+async fn append<'a>(
     connection: &mut AsyncPgConnection,
     rolling: &Rolling<'_>,
-    entries: &mut (impl FnMut(u64, u64) -> Option<Vec<RawEntry>> + Send),
+    entries: &mut (impl FnMut(u64, u64) -> Page<'a> + Send),
 ) -> Result<u64, RecoverError> {
     let Rolling { shard, anchored, .. } = *rolling;
     let head = head::lock(connection, shard).await?;
@@ -115,7 +119,7 @@ async fn append(
     }
     while edge.size() < anchored.size {
         let first = edge.size();
-        let page = entries(first, anchored.size.min(first.saturating_add(PAGE)));
+        let page = entries(first, anchored.size.min(first.saturating_add(PAGE))).await;
         let page = page.filter(|page| !page.is_empty()).ok_or(RecoverError::Missing(first))?;
         let (mut rows, mut tiles) = (Rows::default(), Vec::new());
         for entry in page {

@@ -82,7 +82,7 @@ impl Place {
 }
 
 /// A backup of every table, kept within the database.
-async fn back_up(database: &TestDatabase) {
+pub(super) async fn back_up(database: &TestDatabase) {
     let owner = database.connect(Role::Owner).await;
     owner.batch_execute("DROP SCHEMA IF EXISTS backup CASCADE; CREATE SCHEMA backup").await.unwrap();
     for table in tables(database).await {
@@ -91,7 +91,7 @@ async fn back_up(database: &TestDatabase) {
 }
 
 /// Puts the backup back, as an administrator who owns the tables can.
-async fn put_back(database: &TestDatabase) {
+pub(super) async fn put_back(database: &TestDatabase) {
     let owner = database.connect(Role::Owner).await;
     let tables = tables(database).await;
     let each = |sql: &str| tables.iter().map(|table| sql.replace('?', table)).collect::<String>();
@@ -270,23 +270,26 @@ async fn a_database_put_back_under_a_running_server_is_not_signed_over() {
 }
 
 /// All that a mirror's checkpoint speaks of is there, and makes its root.
-fn check_mirror(folder: &Path, key: &Vkey) -> Option<u64> {
-    let mirror = Mirror::new(folder.to_owned(), Durable::shared(), key.clone().into());
-    let (_, head) = mirror.checkpoint().unwrap()?;
+async fn check_mirror(folder: &Path, key: &Vkey) -> Option<u64> {
+    check(&Mirror::new(folder.to_owned(), Durable::shared(), key.clone().into())).await
+}
+
+pub(super) async fn check(mirror: &Mirror) -> Option<u64> {
+    let (_, head) = mirror.checkpoint().await.unwrap()?;
     let mut edge = Edge::empty();
     while edge.size() < head.size {
         let first = edge.size();
-        let entries = mirror.entries(first, head.size, head.size).unwrap();
+        let entries = mirror.entries(first, head.size, head.size).await.unwrap();
         for entry in &entries {
             for tile in edge.append(leaf_hash(&entry.leaf)) {
                 let id = tile.id().unwrap();
-                assert_eq!(mirror.file(&id, &id.path()).unwrap().unwrap(), tile.to_bytes(), "{id}");
+                assert_eq!(mirror.file(&id, &id.path()).await.unwrap().unwrap(), tile.to_bytes(), "{id}");
             }
         }
     }
     for tile in edge.partial_tiles() {
         let id = tile.id().unwrap();
-        assert_eq!(mirror.file(&id, &id.path()).unwrap().unwrap(), tile.to_bytes(), "{id}");
+        assert_eq!(mirror.file(&id, &id.path()).await.unwrap().unwrap(), tile.to_bytes(), "{id}");
     }
     assert_eq!(edge.root(), head.root);
     Some(head.size)
@@ -314,7 +317,7 @@ async fn the_mirror_stands_whatever_step_fails_and_goes_on() {
                     sound.advance(reader, &note, &head).await.unwrap();
                     parts.ledger.heartbeat().await.unwrap();
                 }
-                let before = check_mirror(&folder, &key);
+                let before = check_mirror(&folder, &key).await;
                 let seen = AtomicUsize::new(0);
                 let root = folder.clone();
                 let failing = Durable::shared().failing(move |at, path| {
@@ -328,12 +331,12 @@ async fn the_mirror_stands_whatever_step_fails_and_goes_on() {
                 let broken = Mirror::new(folder.clone(), failing, key.clone().into());
                 let failed = broken.advance(reader, &note, &head).await;
                 assert!(failed.is_err() || nth == 3, "{step:?} {fault:?} {nth}");
-                let after = check_mirror(&folder, &key);
+                let after = check_mirror(&folder, &key).await;
                 assert!(after == before || after == Some(head.size), "{step:?} {fault:?} {nth}");
                 parts.ledger.heartbeat().await.unwrap();
                 let (note, head) = reader.checkpoint().await.unwrap();
                 sound.advance(reader, &note, &head).await.unwrap();
-                assert_eq!(check_mirror(&folder, &key), Some(head.size));
+                assert_eq!(check_mirror(&folder, &key).await, Some(head.size));
             }
         }
     }

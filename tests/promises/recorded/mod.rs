@@ -1,6 +1,7 @@
 //! Recorded: nothing leaves before its entry stands in the log, and the log can be checked without us.
 
 mod anchors;
+mod bucket;
 mod content;
 mod down;
 mod export;
@@ -9,4 +10,5 @@ mod forged;
 mod receipts;
 mod retention;
 mod rotation;
+mod s3;
 mod together;
