@@ -36,7 +36,7 @@ const FLOORS: [&str; 23] = [
 const EXCEPTIONS: [(&str, &str); 0] = [];
 
 /// Crates that only some rooms may name.
-const GUARDED: [(&str, &[&str]); 9] = [
+const GUARDED: [(&str, &[&str]); 10] = [
     ("rocket", &["http"]),
     ("hyper", &["http", "witness"]),
     ("tokio_rustls", &["http", "feed", "witness"]),
@@ -46,6 +46,7 @@ const GUARDED: [(&str, &[&str]); 9] = [
     ("diesel_migrations", &["store"]),
     ("tokio_postgres", &["store"]),
     ("ring", &["seal", "identity"]),
+    ("object_store", &["anchor"]),
 ];
 
 /// All that `fhir` may name: it is pure.

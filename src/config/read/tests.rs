@@ -66,10 +66,12 @@ fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
             ("CUSTODIA_WATCH_METRICS_FROM", "192.0.2.1, ::2"),
             ("CUSTODIA_HOME", "1234"),
             ("CUSTODIA_KEYSTORE_PASSPHRASE", "4711"),
+            ("CUSTODIA_BUCKET_SECRET", "0815"),
             ("PATH", "/bin"),
         ],
     )
     .unwrap();
+    assert_eq!(config.bucket.secret.unwrap().as_str(), "0815");
     assert_eq!((config.watch.level, config.watch.kept_days, config.ledger.shard), (Level::Debug, 7, 5));
     assert_eq!(config.portal.oldest_tls, OldestTls::Tls12);
     assert_eq!(config.watch.metrics_from.len(), 2);
@@ -106,8 +108,8 @@ fn every_key_is_known_to_the_file_and_to_the_environment() {
 fn there_is_no_key_that_the_table_leaves_out() {
     // serde names the keys it knows when it is given one that it does not.
     for section in [
-        "", "database", "keystore", "portal", "partners", "fhir", "tokens", "ledger", "policies", "watch",
-        "limits",
+        "", "database", "keystore", "portal", "partners", "fhir", "search", "tokens", "ledger", "bucket",
+        "feed", "policies", "watch", "limits",
     ] {
         let text = if section.is_empty() { "x = 1".to_owned() } else { format!("[{section}]\nx = 1") };
         let errors = Figment::from(Toml::string(&text)).extract::<Config>().err().unwrap();
@@ -168,6 +170,19 @@ fn what_is_wrong_is_refused_by_name() {
             "[ledger]\norigin = \"a b\"",
             &[
                 "ledger.origin: expected a name such as records.example/log, of printable ASCII without spaces and plus signs",
+            ],
+        ),
+        (
+            "[bucket]\nname = \"Copies\"\nendpoint = \"http://s3.example\"\nprefix = \"a/../b\"\nsecret = \"x\"",
+            &["bucket.secret: no key has this name"],
+        ),
+        (
+            "[bucket]\nname = \"Copies\"\nendpoint = \"http://s3.example\"\nprefix = \"a/../b\"",
+            &[
+                "bucket.endpoint: expected https://host, or http:// on loopback, without a path",
+                "bucket.name: expected lower-case letters, digits, dots and hyphens",
+                "bucket.prefix: expected words with slashes between them",
+                "bucket.key_id: a bucket wants an access key: its id here, the key itself in CUSTODIA_BUCKET_SECRET",
             ],
         ),
         ("[watch]\nlevel = \"trace\"", &["watch.level: expected one of error, warn, info, debug"]),
