@@ -180,9 +180,9 @@ fn what_is_wrong_is_refused_by_name() {
             "[bucket]\nname = \"Copies\"\nendpoint = \"http://s3.example\"\nprefix = \"a/../b\"",
             &[
                 "bucket.endpoint: expected https://host, or http:// on loopback, without a path",
+                "bucket.key_id: a bucket wants an access key: its id here, the key itself in CUSTODIA_BUCKET_SECRET",
                 "bucket.name: expected lower-case letters, digits, dots and hyphens",
                 "bucket.prefix: expected words with slashes between them",
-                "bucket.key_id: a bucket wants an access key: its id here, the key itself in CUSTODIA_BUCKET_SECRET",
             ],
         ),
         ("[watch]\nlevel = \"trace\"", &["watch.level: expected one of error, warn, info, debug"]),
