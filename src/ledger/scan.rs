@@ -34,6 +34,18 @@ pub struct Scan {
     pub limit: u32,
 }
 
+const OF_TENANT: &str = "
+SELECT index, tenant, month, patient, leaf, body FROM ledger_entry
+WHERE tenant = ? AND shard = ? AND index >= ? AND index < ? ORDER BY index DESC LIMIT ?";
+
+/// Patient by patient, each a walk along `ledger_entry_by_patient` no longer than the page.
+const OF_PATIENTS: &str = "
+SELECT e.* FROM (SELECT DISTINCT u.patient FROM unnest(?) AS u(patient)) p CROSS JOIN LATERAL (
+  SELECT index, tenant, month, patient, leaf, body FROM ledger_entry
+  WHERE tenant = ? AND patient = p.patient AND shard = ? AND index >= ? AND index < ?
+  ORDER BY index DESC LIMIT ?) e
+ORDER BY e.index DESC LIMIT ?";
+
 impl LedgerReader {
     /// The newest entries of a tenant that a scan asks for, opened where their keys still exist. Fewer than its
     /// limit are all there are.
@@ -48,21 +60,17 @@ impl LedgerReader {
                 .bind::<SmallInt, _>(self.shard)
                 .bind::<BigInt, _>(signed(scan.first))
                 .bind::<BigInt, _>(signed(scan.end))
+                .bind::<BigInt, _>(limit)
         };
         let statement = match &scan.patients {
-            None => bounds(Statement::new(
-                "SELECT index, tenant, month, patient, leaf, body FROM ledger_entry
-                 WHERE tenant = ? AND shard = ? AND index >= ? AND index < ? ORDER BY index DESC LIMIT ?",
-            )),
-            Some(patients) => bounds(Statement::new(
-                "SELECT index, tenant, month, patient, leaf, body FROM ledger_entry
-                 WHERE tenant = ? AND shard = ? AND index >= ? AND index < ? AND patient = ANY(?)
-                 ORDER BY index DESC LIMIT ?",
-            ))
-            .bind::<Array<SqlUuid>, _>(patients.clone()),
+            None => bounds(Statement::new(OF_TENANT)),
+            Some(patients) => {
+                let patients = Statement::new(OF_PATIENTS).bind::<Array<SqlUuid>, _>(patients.clone());
+                bounds(patients).bind::<BigInt, _>(limit)
+            }
         };
         let mut connection = self.store.connection().await?;
-        let rows: Vec<EntryRow> = statement.bind::<BigInt, _>(limit).load(&mut connection).await?;
+        let rows: Vec<EntryRow> = statement.load(&mut connection).await?;
         drop(connection);
         self.opened(rows).await
     }

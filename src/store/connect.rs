@@ -40,6 +40,9 @@ pub enum DatabaseError {
     Roots(#[source] rustls_pki_types::pem::Error),
 }
 
+/// How statements of the pool are planned.
+pub const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+
 impl Database {
     /// From a `postgres://` URL or key-value string. `sslmode=require` always verifies the server's
     /// certificate and name, against `roots` (a PEM file).
@@ -120,10 +123,11 @@ impl Database {
             let database = database.clone();
             async move {
                 let mut connection = database.connect().await?;
-                // What a search costs depends on how many records its patients have: a plan for all of them reads a
-                // whole type for a few, at twenty times the price of planning anew.
+                // The statements are written so that the plan for all parameters is the right one for any; making one
+                // for these parameters takes longer than most of them run. It is kept, so it must not be one for the
+                // small tables of a young database, which are best read whole.
                 let set = |error| ConnectionError::CouldntSetupConfiguration(error);
-                connection.batch_execute("SET plan_cache_mode = force_custom_plan").await.map_err(set)?;
+                connection.batch_execute(PLANS).await.map_err(set)?;
                 Ok(connection)
             }
             .boxed()

@@ -3,43 +3,38 @@
 //! Only narrowed here: each record is opened and permitted on its own before it counts.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl as _;
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
     history::Moment,
-    row::{RawRow, Row},
+    row::{Row, standing},
     search::View,
     statement::Statement,
 };
 use crate::fhir::kinds::ResourceType;
 
-const ABOUT: &str = "
-WITH hit AS (
-  (SELECT r.type, r.key, r.updated FROM record r
-   WHERE r.tenant = ? AND r.owner = ANY(?) AND r.type = ANY(?) AND NOT r.deleted AND r.updated >= ?
-     AND (r.type, r.updated, r.key) > (?, ?, ?)
-   ORDER BY r.type, r.updated, r.key LIMIT ?)
-  UNION
-  (SELECT r.type, r.key, r.updated FROM record_link l
-   JOIN record r ON r.tenant = l.tenant AND r.type = l.type AND r.key = l.key
-   WHERE l.tenant = ? AND l.target = ANY(?) AND r.type = ANY(?) AND NOT r.deleted AND r.updated >= ?
-     AND (r.type, r.updated, r.key) > (?, ?, ?)
-   ORDER BY r.type, r.updated, r.key LIMIT ?)
-)
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM hit JOIN record r ON r.tenant = ? AND r.type = hit.type AND r.key = hit.key
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-ORDER BY r.type, r.updated, r.key LIMIT ?";
+/// Type by type and patient by patient, each a walk along `record_by_owner` no longer than the page.
+pub const ABOUT: &str = "
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM (
+    SELECT c.* FROM unnest(?) AS p(patient), unnest(?) AS t(type), LATERAL (
+      SELECT r.* FROM record r
+      WHERE r.tenant = ? AND r.owner = p.patient AND r.type = t.type AND NOT r.deleted AND r.updated >= ?
+        AND (r.type, r.updated, r.key) > (?, ?, ?)
+      ORDER BY r.updated, r.key LIMIT ?) c
+    UNION ALL
+    SELECT c.* FROM (
+      SELECT DISTINCT k.type, k.key FROM unnest(?) AS p(patient), unnest(?) AS t(type), LATERAL (
+        SELECT l.type, l.key FROM record_link l
+        WHERE l.tenant = ? AND l.target = p.patient AND l.type + 0 = t.type OFFSET 0) k
+    ) l CROSS JOIN LATERAL (
+      SELECT r.* FROM record r WHERE r.tenant = ? AND r.type = l.type AND r.key = l.key OFFSET 0) c
+    WHERE NOT c.deleted AND c.updated >= ? AND (c.type, c.updated, c.key) > (?, ?, ?)
+  ) r
+  ORDER BY r.type, r.updated, r.key LIMIT ?
+)";
 
 impl Store {
     /// Current records of these types about any of these patients (opaque keys) that were updated since, after a
@@ -58,25 +53,21 @@ impl Store {
         let (updated, code, key) = after
             .map_or((DateTime::UNIX_EPOCH, 0, Uuid::nil()), |moment| (moment.0, moment.1.code(), moment.2));
         let codes: Vec<i16> = kinds.iter().map(|kind| kind.code()).collect();
-        let half = |statement: Statement| {
+        let whose = |statement: Statement| {
             statement
-                .bind::<Integer, _>(view.tenant.0)
                 .bind::<Array<SqlUuid>, _>(patients.to_vec())
                 .bind::<Array<SmallInt>, _>(codes.clone())
+                .bind::<Integer, _>(view.tenant.0)
+        };
+        let range = |statement: Statement| {
+            statement
                 .bind::<Timestamptz, _>(since)
                 .bind::<SmallInt, _>(code)
                 .bind::<Timestamptz, _>(updated)
                 .bind::<SqlUuid, _>(key)
-                .bind::<BigInt, _>(limit)
         };
-        let raw: Vec<RawRow> = half(half(Statement::new(ABOUT)))
-            .bind::<Nullable<SqlUuid>, _>(view.actor)
-            .bind::<Timestamptz, _>(view.now)
-            .bind::<Timestamptz, _>(view.now)
-            .bind::<Integer, _>(view.tenant.0)
-            .bind::<BigInt, _>(limit)
-            .load(&mut self.connection().await?)
-            .await?;
-        raw.into_iter().map(RawRow::into_row).collect()
+        let owned = range(whose(Statement::new(ABOUT))).bind::<BigInt, _>(limit);
+        let linked = range(whose(owned).bind::<Integer, _>(view.tenant.0)).bind::<BigInt, _>(limit);
+        self.rows(standing(linked, view, "ORDER BY r.type, r.updated, r.key")).await
     }
 }

@@ -3,13 +3,12 @@
 //! Only narrowed here: each version is opened and permitted on its own before it counts.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid};
-use diesel_async::RunQueryDsl as _;
+use diesel::sql_types::{Array, BigInt, Integer, SmallInt, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    row::{RawRow, Row},
+    row::{Row, standing},
     search::View,
     statement::Statement,
 };
@@ -31,19 +30,19 @@ pub struct Span {
 
 /// Living records and tombstones apart, as their indexes hold them: each walks no further than a page.
 pub const OF_TYPES: &str = "
-WITH hit AS (
-  SELECT v.type, v.key, v.version, v.updated FROM unnest(?) AS t(type), LATERAL (
-    (SELECT r.type, r.key, r.version, r.updated FROM record r
+WITH hit AS MATERIALIZED (
+  SELECT v.* FROM unnest(?) AS t(type), LATERAL (
+    (SELECT r.* FROM record r
      WHERE r.tenant = ? AND r.type = t.type AND NOT r.deleted
        AND r.updated >= ? AND r.updated < ? AND r.updated <= ? AND (r.updated, r.type, r.key, r.version) < (?, ?, ?, ?)
      ORDER BY r.updated DESC, r.key DESC LIMIT ?)
     UNION ALL
-    (SELECT r.type, r.key, r.version, r.updated FROM record r
+    (SELECT r.* FROM record r
      WHERE r.tenant = ? AND r.type = t.type AND r.deleted
        AND r.updated >= ? AND r.updated < ? AND r.updated <= ? AND (r.updated, r.type, r.key, r.version) < (?, ?, ?, ?)
      ORDER BY r.updated DESC, r.key DESC LIMIT ?)
     UNION ALL
-    (SELECT o.type, o.key, o.version, o.updated FROM record_version o
+    (SELECT o.* FROM record_version o
      WHERE o.tenant = ? AND o.type = t.type AND o.updated >= ? AND o.updated < ? AND o.updated <= ?
        AND (o.updated, o.type, o.key, o.version) < (?, ?, ?, ?)
        AND NOT EXISTS (SELECT 1 FROM record_version n WHERE n.tenant = o.tenant AND n.type = o.type
@@ -53,47 +52,23 @@ WITH hit AS (
      ORDER BY o.updated DESC, o.key DESC, o.version DESC LIMIT ?)
   ) v
   ORDER BY v.updated DESC, v.type DESC, v.key DESC, v.version DESC LIMIT ?
-)
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM hit h JOIN LATERAL (
-  SELECT c.* FROM record c
-  WHERE c.tenant = ? AND c.type = h.type AND c.key = h.key AND c.version = h.version
-  UNION ALL
-  SELECT o.* FROM record_version o
-  WHERE o.tenant = ? AND o.type = h.type AND o.key = h.key AND o.version = h.version
-) r ON true
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-ORDER BY r.updated DESC, r.type DESC, r.key DESC, r.version DESC";
+)";
 
 const OF_ONE: &str = "
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM (
-  SELECT c.* FROM record c
-  WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version <= ? AND c.updated >= ? AND c.updated < ?
-  UNION ALL
-  SELECT o.* FROM record_version o
-  WHERE o.tenant = ? AND o.type = ? AND o.key = ? AND o.version <= ? AND o.updated >= ? AND o.updated < ?
-    AND NOT EXISTS (SELECT 1 FROM record_version n WHERE n.tenant = o.tenant AND n.type = o.type
-                    AND n.key = o.key AND n.version = o.version + 1 AND n.updated <= ?)
-    AND NOT EXISTS (SELECT 1 FROM record n WHERE n.tenant = o.tenant AND n.type = o.type
-                    AND n.key = o.key AND n.version = o.version + 1 AND n.updated <= ?)
-) r
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-ORDER BY r.version DESC LIMIT ?";
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM (
+    SELECT c.* FROM record c
+    WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version <= ? AND c.updated >= ? AND c.updated < ?
+    UNION ALL
+    SELECT o.* FROM record_version o
+    WHERE o.tenant = ? AND o.type = ? AND o.key = ? AND o.version <= ? AND o.updated >= ? AND o.updated < ?
+      AND NOT EXISTS (SELECT 1 FROM record_version n WHERE n.tenant = o.tenant AND n.type = o.type
+                      AND n.key = o.key AND n.version = o.version + 1 AND n.updated <= ?)
+      AND NOT EXISTS (SELECT 1 FROM record n WHERE n.tenant = o.tenant AND n.type = o.type
+                      AND n.key = o.key AND n.version = o.version + 1 AND n.updated <= ?)
+  ) r
+  ORDER BY r.version DESC LIMIT ?
+)";
 
 impl Store {
     /// Versions of records of these types after a place in the order, at most `limit`.
@@ -132,9 +107,8 @@ impl Store {
             .bind::<Timestamptz, _>(span.alive_after)
             .bind::<BigInt, _>(limit)
             .bind::<BigInt, _>(limit);
-        let statement =
-            standing(older, view).bind::<Integer, _>(view.tenant.0).bind::<Integer, _>(view.tenant.0);
-        self.versions_of(statement).await
+        let order = "ORDER BY r.updated DESC, r.type DESC, r.key DESC, r.version DESC";
+        self.rows(standing(older, view, order)).await
     }
 
     /// Versions of one record up to one, at most `limit`.
@@ -158,22 +132,10 @@ impl Store {
                 .bind::<Timestamptz, _>(span.from)
                 .bind::<Timestamptz, _>(span.until)
         };
-        let statement = place(place(standing(Statement::new(OF_ONE), view)))
+        let found = place(place(Statement::new(OF_ONE)))
             .bind::<Timestamptz, _>(span.alive_after)
             .bind::<Timestamptz, _>(span.alive_after)
             .bind::<BigInt, _>(limit);
-        self.versions_of(statement).await
+        self.rows(standing(found, view, "ORDER BY r.version DESC")).await
     }
-
-    async fn versions_of(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
-        let raw: Vec<RawRow> = statement.load(&mut self.connection().await?).await?;
-        raw.into_iter().map(RawRow::into_row).collect()
-    }
-}
-
-fn standing(statement: Statement, view: &View) -> Statement {
-    statement
-        .bind::<Nullable<SqlUuid>, _>(view.actor)
-        .bind::<Timestamptz, _>(view.now)
-        .bind::<Timestamptz, _>(view.now)
 }

@@ -7,7 +7,11 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::{StoreError, statement::SealedSql};
+use super::{
+    StoreError,
+    search::View,
+    statement::{SealedSql, Statement},
+};
 use crate::{
     fhir::kinds::ResourceType,
     gate::Relations,
@@ -65,6 +69,41 @@ pub(super) struct RawRow {
     wrapped: Option<Sealed>,
     #[diesel(sql_type = Array<Binary>)]
     relations: Vec<Vec<u8>>,
+}
+
+/// The end of every statement that finds several versions: before it stands a WITH clause that calls them `hit` (rows of
+/// `record` or `record_version`), after it their order.
+///
+/// How the caller stands to an owner is asked once for each owner, not for each version. Whatever is looked up by key is
+/// looked up in a LATERAL that cannot be turned round (OFFSET 0): a plan made without statistics, or for all
+/// parameters, is then the right one as well.
+pub(super) const STANDING: &str = ", standing AS MATERIALIZED (
+  SELECT o.tenant, o.owner, o.owner_version, d.wrapped,
+         ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
+                      || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
+               FROM relation x
+               WHERE x.tenant = o.tenant AND x.patient = o.owner AND x.actor = ?
+                 AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
+  FROM (SELECT DISTINCT h.tenant, h.owner, h.owner_version FROM hit h) o
+  LEFT JOIN LATERAL (
+    SELECT k.wrapped FROM data_key k
+    WHERE k.tenant = o.tenant AND k.id = o.owner AND k.version = o.owner_version
+      AND k.under = '00000000-0000-0000-0000-000000000000' OFFSET 0) d ON true
+)
+SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
+       r.body, r.entry, s.wrapped, s.relations
+FROM hit r
+JOIN standing s ON s.tenant = r.tenant AND s.owner = r.owner AND s.owner_version = r.owner_version
+";
+
+/// Adds [`STANDING`] for a caller, and the order.
+pub(super) fn standing(found: Statement, view: &View, order: &'static str) -> Statement {
+    found
+        .then(STANDING)
+        .then(order)
+        .bind::<Nullable<SqlUuid>, _>(view.actor)
+        .bind::<Timestamptz, _>(view.now)
+        .bind::<Timestamptz, _>(view.now)
 }
 
 impl RawRow {

@@ -13,10 +13,14 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError,
-    row::{RawRow, Row},
+    row::{RawRow, Row, standing},
     statement::{SealedSql, Statement},
 };
-use crate::{fhir::kinds::ResourceType, seal::Sealed, tenant::TenantId};
+use crate::{
+    fhir::kinds::ResourceType,
+    seal::{BlindMark, Sealed},
+    tenant::TenantId,
+};
 
 /// Who asks, where and when; the same for every query of a request.
 #[derive(Clone, Copy)]
@@ -47,79 +51,79 @@ pub struct Narrowing {
     pub limit: i64,
 }
 
-const BY_PATIENT: &str = "
-WITH hit AS (
-  (SELECT r.key, r.updated FROM record r
-   WHERE r.tenant = ? AND r.owner = ANY(?) AND r.type = ? AND NOT r.deleted
-     AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
-   ORDER BY r.updated DESC, r.key DESC LIMIT ?)
-  UNION
-  (SELECT r.key, r.updated FROM record_link l
-   JOIN record r ON r.tenant = l.tenant AND r.type = l.type AND r.key = l.key
-   WHERE l.tenant = ? AND l.target = ANY(?) AND l.type = ? AND NOT r.deleted
-     AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
-   ORDER BY r.updated DESC, r.key DESC LIMIT ?)
-)
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM hit JOIN record r ON r.tenant = ? AND r.type = ? AND r.key = hit.key
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-ORDER BY r.updated DESC, r.key DESC LIMIT ?";
+const NEWEST_FIRST: &str = "ORDER BY r.updated DESC, r.key DESC";
 
-const BY_KEY: &str = "
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM record r
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-WHERE r.tenant = ? AND r.type = ? AND r.key = ANY(?) AND NOT r.deleted
-  AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
-ORDER BY r.updated DESC, r.key DESC LIMIT ?";
+/// Patient by patient, so that each is a walk along `record_by_owner` no longer than the page, and what is shared with
+/// others a look-up in the primary keys (`+ 0` keeps the index of the links' sources out of the plan).
+pub const BY_PATIENT: &str = "
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM (
+    SELECT c.* FROM unnest(?) AS p(patient) CROSS JOIN LATERAL (
+      SELECT r.* FROM record r
+      WHERE r.tenant = ? AND r.owner = p.patient AND r.type = ? AND NOT r.deleted
+        AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
+      ORDER BY r.updated DESC, r.key DESC LIMIT ?) c
+    UNION ALL
+    SELECT c.* FROM (
+      SELECT DISTINCT k.key FROM unnest(?) AS p(patient) CROSS JOIN LATERAL (
+        SELECT l.key FROM record_link l
+        WHERE l.tenant = ? AND l.target = p.patient AND l.type + 0 = ? OFFSET 0) k
+    ) l CROSS JOIN LATERAL (
+      SELECT r.* FROM record r WHERE r.tenant = ? AND r.type = ? AND r.key = l.key OFFSET 0) c
+    WHERE NOT c.deleted AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?)
+  ) r
+  ORDER BY r.updated DESC, r.key DESC LIMIT ?
+)";
+
+/// Key by key, each a look-up in the primary key.
+pub const BY_KEY: &str = "
+WITH hit AS MATERIALIZED (
+  SELECT c.* FROM (SELECT DISTINCT u.key FROM unnest(?) AS u(key)) k CROSS JOIN LATERAL (
+    SELECT r.* FROM record r WHERE r.tenant = ? AND r.type = ? AND r.key = k.key OFFSET 0) c
+  WHERE NOT c.deleted AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?)
+  ORDER BY c.updated DESC, c.key DESC LIMIT ?
+)";
 
 const BY_TYPE: &str = "
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM record r
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM record r
+  WHERE r.tenant = ? AND r.type = ? AND NOT r.deleted
+    AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
+  ORDER BY r.updated DESC, r.key DESC LIMIT ?
+)";
+
+/// A stretch of the walk from the newest record of a type on; its marks are looked up by their primary key.
+pub const NEWEST_MARKED: &str = "
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM (
+    SELECT c.* FROM record c
+    WHERE c.tenant = ? AND c.type = ? AND NOT c.deleted
+      AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?)
+    ORDER BY c.updated DESC, c.key DESC LIMIT ?) r
+  CROSS JOIN LATERAL (
+    SELECT m.marks FROM search_mark m
+    WHERE m.tenant = r.tenant AND m.type = r.type AND m.key = r.key OFFSET 0) m
+  WHERE m.marks && ? AND m.marks && ?
+  ORDER BY r.updated DESC, r.key DESC LIMIT ?
+)";
+
+const PLACE_AFTER: &str = "
+SELECT r.updated, r.key FROM record r
 WHERE r.tenant = ? AND r.type = ? AND NOT r.deleted
   AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
-ORDER BY r.updated DESC, r.key DESC LIMIT ?";
+ORDER BY r.updated DESC, r.key DESC OFFSET ? LIMIT 1";
 
 const VERSIONS: &str = "
-SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
-       r.body, r.entry, d.wrapped,
-       ARRAY(SELECT DISTINCT ON (x.kind) int2send(x.kind) || int2send(x.source_type) || uuid_send(x.source_key)
-                    || timestamptz_send(x.since) || timestamptz_send(x.until) || x.proof
-             FROM relation x
-             WHERE x.tenant = r.tenant AND x.patient = r.owner AND x.actor = ?
-               AND x.since <= ? AND x.until > ? ORDER BY x.kind LIMIT 8) AS relations
-FROM (
-  SELECT c.* FROM record c
-  WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version BETWEEN ? AND ?
-  UNION ALL
-  SELECT o.* FROM record_version o
-  WHERE o.tenant = ? AND o.type = ? AND o.key = ? AND o.version BETWEEN ? AND ?
-) r
-LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
-     AND d.under = '00000000-0000-0000-0000-000000000000'
-ORDER BY r.version DESC LIMIT ?";
+WITH hit AS MATERIALIZED (
+  SELECT r.* FROM (
+    SELECT c.* FROM record c
+    WHERE c.tenant = ? AND c.type = ? AND c.key = ? AND c.version BETWEEN ? AND ?
+    UNION ALL
+    SELECT o.* FROM record_version o
+    WHERE o.tenant = ? AND o.type = ? AND o.key = ? AND o.version BETWEEN ? AND ?
+  ) r
+  ORDER BY r.version DESC LIMIT ?
+)";
 
 const SHARED: &str = "
 SELECT d.under AS patient, d.wrapped AS shared, p.version, p.wrapped,
@@ -153,43 +157,106 @@ pub struct SharedKey {
     pub relations: Vec<Vec<u8>>,
 }
 
+#[derive(QueryableByName)]
+struct Stood {
+    #[diesel(sql_type = Timestamptz)]
+    updated: DateTime<Utc>,
+    #[diesel(sql_type = SqlUuid)]
+    key: Uuid,
+}
+
+/// The bounds of a page in the order of updates.
+#[derive(Clone, Copy)]
+struct Within {
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    after: (DateTime<Utc>, Uuid),
+}
+
+impl Within {
+    fn bind(self, statement: Statement) -> Statement {
+        statement
+            .bind::<Timestamptz, _>(self.from)
+            .bind::<Timestamptz, _>(self.until)
+            .bind::<Timestamptz, _>(self.after.0)
+            .bind::<SqlUuid, _>(self.after.1)
+    }
+}
+
+impl Narrowing {
+    fn within(&self) -> Within {
+        let start = (DateTime::<Utc>::MAX_UTC.min(far_future()), Uuid::max());
+        Within { from: self.from, until: self.until, after: self.after.unwrap_or(start) }
+    }
+}
+
 impl Store {
     /// Candidates of a search, newest first.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away or answers in another form.
     pub async fn candidates(&self, view: &View, narrowing: Narrowing) -> Result<Vec<Row>, StoreError> {
-        let Narrowing { kind, patients, keys, from, until, after, limit } = narrowing;
-        let (updated, key) = after.unwrap_or((DateTime::<Utc>::MAX_UTC.min(far_future()), Uuid::max()));
-        let range = |statement: Statement| {
-            statement
-                .bind::<Timestamptz, _>(from)
-                .bind::<Timestamptz, _>(until)
-                .bind::<Timestamptz, _>(updated)
-                .bind::<SqlUuid, _>(key)
-                .bind::<BigInt, _>(limit)
-        };
-        let place = |statement: Statement| {
-            statement.bind::<Integer, _>(view.tenant.0).bind::<SmallInt, _>(kind.code())
-        };
-        let statement = match (keys, patients) {
-            (Some(keys), _) => {
-                range(place(standing(Statement::new(BY_KEY), view)).bind::<Array<SqlUuid>, _>(keys))
-            }
+        let (tenant, kind, limit) = (view.tenant.0, narrowing.kind, narrowing.limit);
+        let within = narrowing.within();
+        let range = |statement: Statement| within.bind(statement);
+        let place =
+            |statement: Statement| statement.bind::<Integer, _>(tenant).bind::<SmallInt, _>(kind.code());
+        let Narrowing { patients, keys, .. } = narrowing;
+        let found = match (keys, patients) {
+            (Some(keys), _) => range(place(Statement::new(BY_KEY).bind::<Array<SqlUuid>, _>(keys))),
             (None, Some(patients)) => {
-                let half = |statement: Statement, patients: Vec<Uuid>| {
-                    let statement = statement
-                        .bind::<Integer, _>(view.tenant.0)
-                        .bind::<Array<SqlUuid>, _>(patients)
-                        .bind::<SmallInt, _>(kind.code());
-                    range(statement)
-                };
-                let statement = half(half(Statement::new(BY_PATIENT), patients.clone()), patients);
-                place(standing(statement, view)).bind::<BigInt, _>(limit)
+                let owned = Statement::new(BY_PATIENT)
+                    .bind::<Array<SqlUuid>, _>(patients.clone())
+                    .bind::<Integer, _>(tenant)
+                    .bind::<SmallInt, _>(kind.code());
+                let linked = range(owned).bind::<BigInt, _>(limit).bind::<Array<SqlUuid>, _>(patients);
+                range(place(place(linked)))
             }
-            (None, None) => range(place(standing(Statement::new(BY_TYPE), view))),
+            (None, None) => range(place(Statement::new(BY_TYPE))),
         };
-        self.rows(statement).await
+        self.rows(standing(found.bind::<BigInt, _>(limit), view, NEWEST_FIRST)).await
+    }
+
+    /// Those of the next `stretch` records of the type that bear a mark of each of two lists, newest first. Patients and
+    /// keys do not count.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away or answers in another form.
+    pub async fn newest_marked(
+        &self,
+        view: &View,
+        narrowing: Narrowing,
+        [one, other]: [&[BlindMark]; 2],
+        stretch: i64,
+    ) -> Result<Vec<Row>, StoreError> {
+        let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
+        let place = Statement::new(NEWEST_MARKED)
+            .bind::<Integer, _>(view.tenant.0)
+            .bind::<SmallInt, _>(narrowing.kind.code());
+        let found = (narrowing.within().bind(place))
+            .bind::<BigInt, _>(stretch)
+            .bind::<Array<BigInt>, _>(bits(one))
+            .bind::<Array<BigInt>, _>(bits(other))
+            .bind::<BigInt, _>(narrowing.limit);
+        self.rows(standing(found, view, NEWEST_FIRST)).await
+    }
+
+    /// The place of the last record of the next `stretch` of the type; `None` if there are not so many.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn place_after(
+        &self,
+        view: &View,
+        narrowing: &Narrowing,
+        stretch: i64,
+    ) -> Result<Option<(DateTime<Utc>, Uuid)>, StoreError> {
+        let place = Statement::new(PLACE_AFTER)
+            .bind::<Integer, _>(view.tenant.0)
+            .bind::<SmallInt, _>(narrowing.kind.code());
+        let statement = narrowing.within().bind(place).bind::<BigInt, _>(stretch.saturating_sub(1));
+        let found: Vec<Stood> = statement.load(&mut self.connection().await?).await?;
+        Ok(found.into_iter().next().map(|stood| (stood.updated, stood.key)))
     }
 
     /// Versions `first..=last` of one record, newest first, at most `limit`.
@@ -212,8 +279,8 @@ impl Store {
                 .bind::<Integer, _>(*versions.start())
                 .bind::<Integer, _>(*versions.end())
         };
-        let statement = half(half(standing(Statement::new(VERSIONS), view))).bind::<BigInt, _>(limit);
-        self.rows(statement).await
+        let found = half(half(Statement::new(VERSIONS))).bind::<BigInt, _>(limit);
+        self.rows(standing(found, view, "ORDER BY r.version DESC")).await
     }
 
     /// The patients a shared key is wrapped under.
@@ -226,24 +293,20 @@ impl Store {
         id: Uuid,
         version: i16,
     ) -> Result<Vec<SharedKey>, StoreError> {
-        let statement = standing(Statement::new(SHARED), view)
+        let statement = Statement::new(SHARED)
+            .bind::<Nullable<SqlUuid>, _>(view.actor)
+            .bind::<Timestamptz, _>(view.now)
+            .bind::<Timestamptz, _>(view.now)
             .bind::<Integer, _>(view.tenant.0)
             .bind::<SqlUuid, _>(id)
             .bind::<SmallInt, _>(version);
         Ok(statement.load(&mut self.connection().await?).await?)
     }
 
-    async fn rows(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
+    pub(super) async fn rows(&self, statement: Statement) -> Result<Vec<Row>, StoreError> {
         let raw: Vec<RawRow> = statement.load(&mut self.connection().await?).await?;
         raw.into_iter().map(RawRow::into_row).collect()
     }
-}
-
-fn standing(statement: Statement, view: &View) -> Statement {
-    statement
-        .bind::<Nullable<SqlUuid>, _>(view.actor)
-        .bind::<Timestamptz, _>(view.now)
-        .bind::<Timestamptz, _>(view.now)
 }
 
 /// A moment after every stored one that PostgreSQL can still hold (year 9999).

@@ -49,10 +49,10 @@ impl diesel::Queryable<SealedSql, Pg> for Sealed {
     }
 }
 
-/// A constant text with `?` where its parameters go.
+/// A text of constant pieces with `?` where its parameters go.
 #[must_use]
 pub struct Statement {
-    text: &'static str,
+    pieces: Vec<&'static str>,
     binds: Vec<Box<dyn Bind>>,
 }
 
@@ -75,8 +75,14 @@ where
 
 impl Statement {
     /// A statement whose text never changes.
-    pub const fn new(text: &'static str) -> Self {
-        Self { text, binds: Vec::new() }
+    pub fn new(text: &'static str) -> Self {
+        Self { pieces: vec![text], binds: Vec::new() }
+    }
+
+    /// Goes on with another constant piece.
+    pub fn then(mut self, piece: &'static str) -> Self {
+        self.pieces.push(piece);
+        self
     }
 
     /// Gives the next `?` its value.
@@ -94,14 +100,18 @@ impl Statement {
 impl QueryFragment<Pg> for Statement {
     fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut binds = self.binds.iter();
-        for (index, piece) in self.text.split('?').enumerate() {
-            if index > 0 {
-                let bind = binds.next().ok_or_else(|| {
-                    diesel::result::Error::QueryBuilderError("a statement has more places than values".into())
-                })?;
-                bind.push(&mut pass)?;
+        for text in &self.pieces {
+            for (index, piece) in text.split('?').enumerate() {
+                if index > 0 {
+                    let bind = binds.next().ok_or_else(|| {
+                        diesel::result::Error::QueryBuilderError(
+                            "a statement has more places than values".into(),
+                        )
+                    })?;
+                    bind.push(&mut pass)?;
+                }
+                pass.push_sql(piece);
             }
-            pass.push_sql(piece);
         }
         Ok(())
     }

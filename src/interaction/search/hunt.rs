@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Failure, Found, OPENED_MAX, Released,
+    Failure, Found, Released,
     cursor::Position,
     follow::{Key, Scout, links},
-    too_costly,
+    marks::{Marked, Place},
 };
 use crate::{
     fhir::{
@@ -20,7 +20,7 @@ use crate::{
         search::{Candidates, Compiled, Filter, Query, Total, sort},
     },
     refusal::Refusal,
-    seal::{BlindMark, Opened, Plain, TenantKeys},
+    seal::{Opened, Plain, TenantKeys},
     store::{
         row::Row,
         search::{Narrowing, far_future},
@@ -34,8 +34,8 @@ pub(super) const LINKED_MAX: usize = 2_000;
 
 /// The condition that a record points at one of these by a parameter.
 pub(super) struct Pointing {
-    parameter: Arc<Compiled>,
-    at: HashSet<Key>,
+    pub(super) parameter: Arc<Compiled>,
+    pub(super) at: HashSet<Key>,
 }
 
 impl Pointing {
@@ -57,20 +57,22 @@ pub(super) struct Matches {
 
 /// A search that is ready to go over its candidates.
 pub(super) struct Hunt<'a> {
-    scout: &'a Scout<'a>,
-    query: &'a Query,
+    pub(super) scout: &'a Scout<'a>,
+    pub(super) query: &'a Query,
     candidates: Candidates,
     /// Links that were followed from their other end.
-    pointing: Vec<Pointing>,
+    pub(super) pointing: Vec<Pointing>,
     /// Keys one of which must be the record's, for the same reason.
     keys: Option<HashSet<Uuid>>,
+    /// Marks that the records bear, when nothing narrows the search further.
+    pub(super) marked: Option<Marked>,
     /// Links to be followed from each candidate.
     following: Vec<&'a Filter>,
 }
 
 /// How few candidates a search comes down to without opening any.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Narrowness {
+pub(super) enum Narrowness {
     /// All records of a type about patients: too many.
     None,
     /// All records of a type about nobody, or whatever is newest.
@@ -91,13 +93,14 @@ impl<'a> Hunt<'a> {
     ) -> BoxFuture<'a, Result<Self, Failure>> {
         Box::pin(async move {
             let candidates = query.candidates();
-            let mut hunt = Self { scout, query, candidates, pointing, keys: None, following: Vec::new() };
+            let mut hunt =
+                Self { scout, query, candidates, pointing, keys: None, marked: None, following: Vec::new() };
             for filter in query.joins() {
                 if !hunt.is_followed_from_afar(filter).await? {
                     hunt.following.push(filter);
                 }
             }
-            hunt.narrow_by_marks().await?;
+            hunt.narrow_by_marks()?;
             Ok(hunt)
         })
     }
@@ -166,7 +169,7 @@ impl<'a> Hunt<'a> {
         Ok(found)
     }
 
-    fn narrowness(&self) -> Narrowness {
+    pub(super) fn narrowness(&self) -> Narrowness {
         let own = self.scout.narrowness(self.query);
         if self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients) {
             return Narrowness::Few;
@@ -177,38 +180,6 @@ impl<'a> Hunt<'a> {
         // Without any filter the newest records are what is asked for; a link back is a filter.
         let is_filtered = !self.pointing.is_empty() && can_be_about_a_patient(self.query.kind);
         if is_filtered && own == Narrowness::Type { Narrowness::None } else { own }
-    }
-
-    /// Finds the records that bear the marks of what is asked for, unless patients or ids narrow the search already.
-    async fn narrow_by_marks(&mut self) -> Result<(), Failure> {
-        match self.narrowness() {
-            Narrowness::Few | Narrowness::Type => return Ok(()),
-            Narrowness::None => return Err(undeclared(self.query, &self.pointing)),
-            Narrowness::Marks => {}
-        }
-        let Scout { app, keys, view, .. } = self.scout;
-        let mut groups: Vec<Vec<BlindMark>> = Vec::new();
-        for filter in &self.query.filters {
-            let Filter::Values(values) = filter else { continue };
-            if let Some(asked) = app.listed.asked(values) {
-                groups.push(asked.iter().map(|mark| keys.mark(&values.parameter, mark)).collect());
-            }
-        }
-        for one in self.pointing.iter().filter(|one| app.listed.has(&one.parameter)) {
-            let mark = |(kind, key): &Key| keys.record_mark(&one.parameter, *kind, *key);
-            groups.push(one.at.iter().map(mark).collect());
-        }
-        // The two with the fewest alternatives; what is over is decided on the plaintext, as everything is.
-        groups.sort_by_key(Vec::len);
-        let Some(first) = groups.first() else { return Ok(()) };
-        let both = [first.as_slice(), groups.get(1).unwrap_or(first).as_slice()];
-        let limit = i64::try_from(OPENED_MAX).unwrap_or(i64::MAX).saturating_add(1);
-        let found = app.store.marked(view.tenant, self.query.kind, both, limit).await?;
-        if found.len() > OPENED_MAX {
-            return Err(too_costly());
-        }
-        self.keys = Some(found.into_iter().collect());
-        Ok(())
     }
 
     /// The first matches, newest first, whatever order the query asks for.
@@ -315,21 +286,7 @@ impl<'a> Hunt<'a> {
         Ok(Matches { page, more, total: (counting || (first_page && !more)).then_some(total), counted })
     }
 
-    async fn rows(
-        &self,
-        after: Option<(DateTime<chrono::Utc>, Uuid)>,
-        limit: i64,
-    ) -> Result<Vec<Row>, Failure> {
-        let narrowing = self.narrowing(after, limit);
-        if narrowing.keys.as_ref().is_some_and(Vec::is_empty)
-            || narrowing.patients.as_ref().is_some_and(Vec::is_empty)
-        {
-            return Ok(Vec::new());
-        }
-        Ok(self.scout.app.store.candidates(&self.scout.view, narrowing).await?)
-    }
-
-    fn narrowing(&self, after: Option<(DateTime<chrono::Utc>, Uuid)>, limit: i64) -> Narrowing {
+    pub(super) fn narrowing(&self, after: Option<Place>, limit: i64) -> Narrowing {
         let kind = self.query.kind;
         let opaque = |kind: ResourceType, ids: &[LogicalId]| {
             ids.iter().map(|id| self.scout.keys.opaque(kind, id.as_str())).collect::<Vec<_>>()
@@ -413,7 +370,7 @@ impl Scout<'_> {
 }
 
 /// Nothing narrows the search: says what would.
-fn undeclared(query: &Query, pointing: &[Pointing]) -> Failure {
+pub(super) fn undeclared(query: &Query, pointing: &[Pointing]) -> Failure {
     let kind = query.kind.name();
     let of_filters = query.filters.iter().filter_map(|filter| match filter {
         Filter::Values(values) => Some(values.parameter.code),

@@ -12,6 +12,7 @@ mod cursor;
 mod follow;
 mod hunt;
 mod include;
+mod marks;
 
 use super::{
     Ask, Failure, Spent, forbidden, malformed,

@@ -8,6 +8,7 @@ mod examples;
 mod histories;
 mod instances;
 mod links;
+mod marks;
 mod operations;
 mod patches;
 mod plans;

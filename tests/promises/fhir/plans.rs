@@ -1,6 +1,15 @@
-//! What PostgreSQL makes of the look-ups by key in a young database, which has no statistics.
+//! What PostgreSQL makes of the statements that find records, in a young database, which has no statistics: plans by
+//! key and in the order of an index, whatever the parameters are.
 
-use custodia::store::{cluster::Role, history::OF_TYPES};
+use custodia::store::{
+    cluster::Role,
+    connect::PLANS,
+    everything::ABOUT,
+    history::OF_TYPES,
+    mark::MARKED,
+    search::{BY_KEY, BY_PATIENT, NEWEST_MARKED},
+};
+use tokio_postgres::Client;
 
 use crate::clinic::Clinic;
 
@@ -11,46 +20,87 @@ const LOOK_UP: &str = "
     JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key";
 const SETTINGS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_is_found_by_its_primary_key_before_there_are_statistics() {
+/// A database nobody has counted.
+async fn young() -> (Clinic, Client) {
     let clinic = Clinic::open().await;
     let owner = clinic.server.database().connect(Role::Owner).await;
     let known = "SELECT count(*) FROM pg_stats WHERE tablename = 'record'";
     assert_eq!(owner.query_one(known, &[]).await.unwrap().get::<_, i64>(0), 0, "no statistics yet");
+    (clinic, owner)
+}
+
+/// The plan for all parameters of a statement that calls what it finds `hit`, or of a whole one.
+async fn plan(owner: &Client, text: &str) -> Vec<String> {
+    owner.batch_execute(PLANS).await.unwrap();
+    // The server says what its parameters are; here the text has to.
+    let text = text
+        .replace("unnest(?) AS p", "unnest(?::uuid[]) AS p")
+        .replace("unnest(?) AS u", "unnest(?::uuid[]) AS u")
+        .replace("unnest(?) AS t", "unnest(?::smallint[]) AS t");
+    let mut parts = text.split('?');
+    let mut numbered = parts.next().unwrap().to_owned();
+    let mut places = 0;
+    for part in parts {
+        places += 1;
+        numbered += &format!("${places}{part}");
+    }
+    if numbered.contains("hit AS") {
+        numbered += " SELECT * FROM hit";
+    }
+    owner.batch_execute(&format!("PREPARE asked AS {numbered}")).await.unwrap();
+    let nothing = vec!["NULL"; places].join(", ");
+    let rows = owner.query(&format!("EXPLAIN EXECUTE asked({nothing})"), &[]).await.unwrap();
+    owner.batch_execute("DEALLOCATE asked").await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+fn must_walk(plan: &[String], indexes: &[&str]) {
+    for index in indexes {
+        assert!(plan.iter().any(|line| line.contains(index)), "{index}: {plan:#?}");
+    }
+    let others: Vec<_> = plan
+        .iter()
+        .filter(|line| line.contains(" using ") || line.contains("Scan on r"))
+        .filter(|line| !indexes.iter().any(|index| line.contains(index)))
+        .collect();
+    assert!(others.is_empty(), "{others:#?} in {plan:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_found_by_its_primary_key_before_there_are_statistics() {
+    let (_clinic, owner) = young().await;
     owner.batch_execute(SETTINGS).await.unwrap();
     let rows = owner.query(LOOK_UP, &[]).await.unwrap();
     let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert!(plan.iter().any(|line| line.contains("Index Scan using record_pkey on record")), "{plan:#?}");
 }
 
-/// The history of a type with its parameters in place.
-fn history() -> String {
-    let now = "'2026-01-01T00:00:00Z'::timestamptz";
-    let key = "'00000000-0000-0000-0000-000000000001'::uuid";
-    let branch = ["1", now, now, now, now, "1::smallint", key, "1"];
-    let mut values = vec!["'{1}'::smallint[]"];
-    for rest in [&["21"][..], &["21"], &[now, now, "21", "21", key, now, now, "1", "1"]] {
-        values.extend(branch);
-        values.extend(rest);
-    }
-    let mut parts = OF_TYPES.split('?');
-    let mut text = format!("EXPLAIN {}", parts.next().unwrap());
-    let mut values = values.into_iter();
-    for part in parts {
-        text += values.next().unwrap();
-        text += part;
-    }
-    assert_eq!(values.next(), None, "each parameter has its place");
-    text
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_walks_the_records_of_its_patients_and_no_others() {
+    let (_clinic, owner) = young().await;
+    let linked = ["using record_link_pkey on record_link", "using record_pkey on record"];
+    let backward = "Index Scan Backward using record_by_owner on record";
+    must_walk(&plan(&owner, BY_PATIENT).await, &[backward, linked[0], linked[1]]);
+    let forward = "Index Scan using record_by_owner on record";
+    must_walk(&plan(&owner, ABOUT).await, &[forward, linked[0], linked[1]]);
+    must_walk(&plan(&owner, BY_KEY).await, &["using record_pkey on record"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_find_records_by_their_own_index() {
+    let (_clinic, owner) = young().await;
+    must_walk(&plan(&owner, MARKED).await, &["Bitmap Index Scan on search_mark_by_mark"]);
+    let walk = plan(&owner, NEWEST_MARKED).await;
+    let backward = "Index Scan Backward using record_by_update on record";
+    must_walk(&walk, &[backward, "using search_mark_pkey on search_mark"]);
+    assert!(!walk.iter().any(|line| line.contains("Sort")), "it ends where the page does: {walk:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_history_of_a_type_walks_indexes_by_time() {
-    let clinic = Clinic::open().await;
-    let owner = clinic.server.database().connect(Role::Owner).await;
-    owner.batch_execute("SET enable_seqscan = off; SET enable_bitmapscan = off").await.unwrap();
-    let rows = owner.query(&history(), &[]).await.unwrap();
-    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let (_clinic, owner) = young().await;
+    owner.batch_execute("SET enable_bitmapscan = off").await.unwrap();
+    let plan = plan(&owner, OF_TYPES).await;
     for index in
         ["record_by_update on record r", "record_deleted_by_update on record r", "record_version_by_update"]
     {

@@ -1,0 +1,65 @@
+//! Searches by a mark that thousands of records bear, and by one that few do.
+
+use serde_json::json;
+
+use crate::clinic::{Clinic, bundle, ids, next, patient};
+
+/// Statuses of observations, oldest first: more of one than are found all at once, then others on top of them.
+const STATUSES: [(&str, usize); 4] =
+    [("amended", 3), ("corrected", 2_100), ("preliminary", 40), ("registered", 300)];
+
+async fn full() -> Clinic {
+    let clinic = Clinic::listing(&["Observation.status"]).await;
+    clinic.put(&patient("bob", &[])).await;
+    for (status, count) in STATUSES {
+        let urls: Vec<String> = (0..count).map(|n| format!("Observation/{status}-{n:04}")).collect();
+        let requests: Vec<_> = urls
+            .iter()
+            .map(|url| {
+                let resource = json!({"resourceType": "Observation", "id": url.strip_prefix("Observation/"),
+                    "status": status, "code": {"text": "x"}, "subject": {"reference": "Patient/bob"}});
+                ("PUT", url.as_str(), Some(resource))
+            })
+            .collect();
+        let _stored = clinic.importer.post("/fhir", &bundle("transaction", &requests)).await.expect(200);
+    }
+    clinic
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_of_thousands_pages_through_them_and_a_rare_one_is_found_below_them() {
+    let clinic = full().await;
+    for (status, count) in STATUSES {
+        for size in [1_000, 7] {
+            let mut path = format!("/fhir/Observation?status={status}&_count={size}");
+            let mut seen = Vec::new();
+            while seen.len() < 3_000 {
+                let page = clinic.importer.get(&path).await.expect(200).json();
+                let these = ids(&page);
+                assert!(these.len() <= size && these.iter().all(|id| id.starts_with(status)), "{status}");
+                seen.extend(these);
+                let Some(link) = next(&page).filter(|_| size > 100 || seen.len() < 20) else { break };
+                path = link;
+            }
+            let expected = if size > 100 { count } else { count.min(21) };
+            assert_eq!(seen.len(), expected, "{status} in pages of {size}");
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), expected, "{status} in pages of {size}: one comes twice");
+        }
+        let path = format!("/fhir/Observation?status={status}&_summary=count");
+        assert_eq!(clinic.importer.get(&path).await.expect(200).json()["total"], count, "{status}");
+    }
+    // Two marks, and a record that loses one.
+    let changed = json!({"resourceType": "Observation", "id": "amended-0001", "status": "cancelled",
+        "code": {"text": "x"}, "subject": {"reference": "Patient/bob"}});
+    clinic.put(&changed).await;
+    let found = |query: &'static str| {
+        let importer = &clinic.importer;
+        async move { ids(&importer.get(&format!("/fhir/Observation?{query}")).await.expect(200).json()) }
+    };
+    let either = found("status=cancelled,amended").await;
+    assert_eq!((either.len(), either[0].as_str()), (3, "amended-0001"), "the newest first");
+    assert_eq!(found("status=amended").await.len(), 2);
+    assert_eq!(found("status=amended&status=corrected").await.len(), 0);
+}
