@@ -113,6 +113,9 @@ pub(crate) struct Bounds {
     /// mixed / the same mix of SELECT and INSERT
     #[arg(long, requires = "check")]
     pub(crate) min_mixed_ratio: Option<f64>,
+    /// p99 of read-beside / p99 of read
+    #[arg(long, requires = "check")]
+    pub(crate) max_beside_p99: Option<f64>,
 }
 
 impl Bounds {
@@ -168,7 +171,7 @@ mod tests {
     fn options_are_bounded_and_belong_together() {
         for (arguments, is_accepted) in [
             ("run --home x", true),
-            ("run --server x --workload read,mixed --clients 1,16,64 --bundle-entries 1000", true),
+            ("run --server x --workload read,mixed --clients 1,16,64 --bundle-entries 5000", true),
             ("run --server x --check --min-read-ratio 0.4", true),
             ("run", false),
             ("run --home x --server y", false),
@@ -177,7 +180,7 @@ mod tests {
             ("run --home x --clients 1025", false),
             ("run --home x --seconds 3601", false),
             ("run --home x --seed-patients 1000001", false),
-            ("run --home x --bundle-entries 1001", false),
+            ("run --home x --bundle-entries 5001", false),
             ("chaos --server x --kills 20 --seed 7", true),
             ("chaos --server x --kills 1001", false),
             ("chaos", false),

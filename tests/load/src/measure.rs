@@ -1,6 +1,6 @@
 //! One closed-loop run: each client sends its next request when the last is answered.
 //!
-//! Imports `caller`, `client`, `deck`, `fault`, `gauge`, `histogram`, `random` and `workload`.
+//! Imports `caller`, `client`, `deck`, `fault`, `gauge`, `histogram`, `random`, `records` and `workload`.
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +18,14 @@ use crate::{
     gauge::{Gauge, Reading},
     histogram::Histogram,
     random::Random,
+    records::BUNDLE_ENTRIES_MAX,
     workload::{Step, Workload},
 };
 
 /// How often the server's memory is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// What lies between two of the largest Bundles.
+const BETWEEN_BUNDLES: Duration = Duration::from_secs(2);
 /// What a client waits after an error, so that a dead server is not hammered.
 const AFTER_ERROR: Duration = Duration::from_millis(20);
 
@@ -95,6 +98,11 @@ pub(crate) async fn measure(
         let client = Client { caller: caller.clone(), deck: Arc::clone(deck), plan, number, start, end };
         clients.spawn(client.run());
     }
+    let bulk = (plan.workload == Workload::ReadBeside).then(|| {
+        let client =
+            Client { caller: caller.clone(), deck: Arc::clone(deck), plan, number: plan.clients, start, end };
+        tokio::spawn(client.bundles())
+    });
     sleep(start.saturating_duration_since(Instant::now())).await;
     let (before, began) = (gauge.read(), Instant::now());
     let mut rss_max_kib = before.server_rss_kib;
@@ -106,6 +114,10 @@ pub(crate) async fn measure(
     let mut tally = Tally::default();
     while let Some(ended) = clients.join_next().await {
         tally.merge(ended.map_err(|_| Fault::refused("a client failed"))??);
+    }
+    if let Some(bulk) = bulk {
+        let Tally { stored, errors, .. } = bulk.await.map_err(|_| Fault::refused("a client failed"))??;
+        tally.merge(Tally { stored, errors, ..Tally::default() });
     }
     let rss_max_kib = rss_max_kib.max(after.server_rss_kib);
     Ok(Measured { tally, elapsed_s: elapsed.as_secs_f64(), readings: [before, after], rss_max_kib })
@@ -146,6 +158,30 @@ impl Client {
             };
             *tally.errors.entry(error).or_default() += 1;
             sleep(AFTER_ERROR).await;
+        }
+        Ok(tally)
+    }
+
+    /// The largest Bundles, one after the other, from the beginning of the measured time.
+    async fn bundles(mut self) -> Result<Tally, Fault> {
+        let mut random = Random::new(self.plan.seed, u64::from(self.number) + 1);
+        let mut tally = Tally::default();
+        sleep(self.start.saturating_duration_since(Instant::now())).await;
+        while Instant::now() < self.end {
+            let call = Step::Transaction.call(&self.deck, BUNDLE_ENTRIES_MAX, &mut random);
+            let call = call.ok_or_else(|| Fault::refused("nothing was seeded"))?;
+            let error = match self.caller.send(call, Keep::Length).await {
+                Err(none) => Some(none.why.to_owned()),
+                Ok(reply) if reply.status != Step::Transaction.expected() => {
+                    Some(reply.status.as_str().to_owned())
+                }
+                Ok(_) => None,
+            };
+            match error {
+                Some(error) => *tally.errors.entry(error).or_default() += 1,
+                None => tally.stored += u64::from(BUNDLE_ENTRIES_MAX),
+            }
+            sleep(BETWEEN_BUNDLES).await;
         }
         Ok(tally)
     }

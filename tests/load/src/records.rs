@@ -4,7 +4,7 @@
 //! differs between two is a function of `number`, so that its content can be told again later.
 
 /// The most entries a transaction Bundle is made of.
-pub(crate) const BUNDLE_ENTRIES_MAX: u32 = 1_000;
+pub(crate) const BUNDLE_ENTRIES_MAX: u32 = 5_000;
 
 const FAMILIES: [&str; 8] =
     ["Bruen238", "Weimann465", "Okafor112", "Nguyen77", "Lindqvist9", "Haddad301", "Moreau54", "Tanaka18"];

@@ -96,7 +96,7 @@ impl Row {
 fn floor_per_s(workload: Workload, floor: &Floor) -> f64 {
     let (select, insert) = (floor.select.per_s, floor.insert.per_s);
     match workload {
-        Workload::Read | Workload::SearchPatient | Workload::Proof => select,
+        Workload::Read | Workload::ReadBeside | Workload::SearchPatient | Workload::Proof => select,
         Workload::Create | Workload::Update | Workload::Transaction => insert,
         Workload::Mixed => 1.0 / (0.85 / select + 0.15 / insert),
     }
@@ -133,6 +133,29 @@ impl Report {
         }
         for workload in bounds.keys().filter(|bound| !self.rows.iter().any(|row| row.workload == **bound)) {
             misses.push(format!("{}: a bound was given, but it was not run", workload.name()));
+        }
+        misses
+    }
+
+    /// Where the largest Bundles lift the p99 of reads by more than `bound` times.
+    pub(crate) fn lifted(&self, bound: f64) -> Vec<String> {
+        let of = |workload| self.rows.iter().filter(move |row| row.workload == workload);
+        let pairs = of(Workload::ReadBeside).map(|beside| {
+            let alone = of(Workload::Read).find(|alone| alone.clients == beside.clients);
+            (beside, alone.map(|alone| beside.p99_ms / alone.p99_ms))
+        });
+        let misses: Vec<String> = pairs
+            .filter(|(_, lift)| lift.is_none_or(|lift| lift > bound))
+            .map(|(beside, lift)| {
+                let lift = lift.map_or_else(|| "not measured alone".to_owned(), |lift| format!("{lift:.2}"));
+                format!(
+                    "read-beside at {} clients: p99 over that of read is {lift}, not {bound}",
+                    beside.clients
+                )
+            })
+            .collect();
+        if of(Workload::ReadBeside).next().is_none() {
+            return vec!["read-beside: a bound was given, but it was not run".to_owned()];
         }
         misses
     }
@@ -253,6 +276,20 @@ mod tests {
         let misses = |bound| report.misses(&BTreeMap::from([(Workload::Read, bound)]));
         assert_eq!(misses(0.049), Vec::<String>::new());
         assert_eq!(misses(0.051), ["read at 16 clients: 0.050 of the floor, not 0.051"]);
+    }
+
+    #[test]
+    fn a_lifted_p99_is_a_miss() {
+        let slow = |millis| {
+            let mut slow = row(Workload::ReadBeside, 16, 100, 100);
+            slow.p99_ms = millis;
+            report([row(Workload::Read, 16, 100, 100), slow]).lifted(3.0)
+        };
+        assert_eq!(slow(5.9), Vec::<String>::new());
+        assert_eq!(slow(8.0), ["read-beside at 16 clients: p99 over that of read is 4.00, not 3"]);
+        let alone = report([row(Workload::ReadBeside, 16, 100, 100)]).lifted(3.0);
+        assert_eq!(alone, ["read-beside at 16 clients: p99 over that of read is not measured alone, not 3"]);
+        assert_eq!(report([]).lifted(3.0).len(), 1);
     }
 
     #[test]

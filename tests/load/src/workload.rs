@@ -29,11 +29,13 @@ pub(crate) enum Workload {
     Mixed,
     /// GET the inclusion proof of a random entry of the log, as the auditor.
     Proof,
+    /// GET Observations by id while one client more posts the largest Bundles there are, with pauses.
+    ReadBeside,
 }
 
 impl Workload {
     /// All of them, in the order they are run.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Read,
         Self::SearchPatient,
         Self::Create,
@@ -41,6 +43,7 @@ impl Workload {
         Self::Transaction,
         Self::Mixed,
         Self::Proof,
+        Self::ReadBeside,
     ];
 
     /// As it is spelled on the command line.
@@ -53,6 +56,7 @@ impl Workload {
             Self::Transaction => "transaction",
             Self::Mixed => "mixed",
             Self::Proof => "proof",
+            Self::ReadBeside => "read-beside",
         }
     }
 }
@@ -79,7 +83,7 @@ impl Step {
     pub(crate) fn draw(workload: Workload, random: &mut Random) -> Self {
         match workload {
             Workload::Create => Self::Create,
-            Workload::Read => Self::Read,
+            Workload::Read | Workload::ReadBeside => Self::Read,
             Workload::Update => Self::Update,
             Workload::SearchPatient => Self::Search,
             Workload::Transaction => Self::Transaction,
