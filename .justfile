@@ -33,6 +33,10 @@ fuzz-long cases="100000":
 search-long searches="200000":
     CUSTODIA_SEARCHES={{ searches }} cargo test --release --test search -- --nocapture
 
+# FHIR clients that others wrote (Python and Node), against a demo over TLS. Fetches them once, by version and hash.
+clients:
+    tests/clients/run
+
 # kill -9 under load, the long form: the server a hundred times, then PostgreSQL a hundred times.
 chaos-long kills="100":
     cargo build --release -p custodia -p custodia-audit -p custodia-load

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
-use super::incoming::{Headers, Incoming, Place};
+use super::incoming::{Incoming, Place};
 use crate::{
     fhir::{
         bundle::{NoneMatch, parse_etag},
@@ -132,7 +132,8 @@ fn essence(media: &str) -> String {
 ///
 /// # Errors
 /// A 400 when one cannot be read: a condition that is silently dropped would let through what it forbids.
-pub fn conditions(headers: &Headers, place: &Place) -> Result<Conditions, Refusal> {
+pub fn conditions(incoming: &Incoming) -> Result<Conditions, Refusal> {
+    let Incoming { headers, place, .. } = incoming;
     let bad = |text: &'static str| Refusal::malformed(IssueCode::Value, text);
     if headers.if_none_exist.is_some() && !matches!(place, Place::Create(_)) {
         return Err(Refusal::malformed(
@@ -156,8 +157,28 @@ pub fn conditions(headers: &Headers, place: &Place) -> Result<Conditions, Refusa
         if_none_match,
         // A date that cannot be read is to be ignored (RFC 9110 §13.1.3): the client then gets the resource.
         if_modified_since: headers.if_modified_since.as_deref().and_then(http_date),
-        if_none_exist: headers.if_none_exist.as_deref().map(|query| query.trim_start_matches('?').to_owned()),
+        if_none_exist: none_exist(incoming)?,
     })
+}
+
+/// The condition of a create: in If-None-Exist, or in the URL, where some clients put it. To leave that one out would
+/// create what the client did not want twice.
+fn none_exist(incoming: &Incoming) -> Result<Option<String>, Refusal> {
+    let Incoming { headers, place: Place::Create(_), .. } = incoming else { return Ok(None) };
+    // These ask for a form of the answer, and are no conditions.
+    let is_form = |name: &str| matches!(name, "_format" | "_pretty" | "_summary" | "_elements");
+    let asked = incoming.query.as_deref().unwrap_or_default().split('&');
+    let in_url: Vec<&str> = asked
+        .filter(|pair| !pair.is_empty() && !is_form(pair.split('=').next().unwrap_or_default()))
+        .collect();
+    match (headers.if_none_exist.as_deref(), in_url.as_slice()) {
+        (header, []) => Ok(header.map(|query| query.trim_start_matches('?').to_owned())),
+        (None, pairs) => Ok(Some(pairs.join("&"))),
+        (Some(_), _) => {
+            let text = "If-None-Exist and parameters in the URL: a create has one condition.";
+            Err(Refusal::malformed(IssueCode::Invalid, text))
+        }
+    }
 }
 
 /// An IMF-fixdate (RFC 9110 §5.6.7).

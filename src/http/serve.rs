@@ -100,7 +100,7 @@ async fn run(
             let ask = Ask {
                 access: access.clone(),
                 caller,
-                conditions: negotiate::conditions(&incoming.headers, &incoming.place)?,
+                conditions: negotiate::conditions(&incoming)?,
                 returning: Return::of_prefer(incoming.headers.prefer.as_deref()),
                 handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
                 subset: asked_subset(&incoming)?,

@@ -112,10 +112,13 @@ impl NoneMatch {
     }
 }
 
-/// The version an entity tag of ours names: `W/"3"`, and also `"3"` (FHIR R4 http.html#versioning).
+/// The version an entity tag of ours names: `W/"3"`, and also `"3"` and `3`, which some clients make of the versionId
+/// (FHIR R4 http.html#versioning).
 #[must_use]
 pub fn parse_etag(text: &str) -> Option<u32> {
-    parse_version(text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?)
+    let quoted =
+        || parse_version(text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.strip_suffix('"')?);
+    parse_version(text).or_else(quoted)
 }
 
 #[cfg(test)]
@@ -194,8 +197,9 @@ mod tests {
         for (text, version) in [
             ("W/\"3\"", Some(3)),
             ("\"3\"", Some(3)),
-            ("3", None),
+            ("3", Some(3)),
             ("W/3", None),
+            ("03", None),
             ("W/\"\"", None),
             ("W/\"03\"", None),
             ("w/\"3\"", None),
@@ -208,7 +212,8 @@ mod tests {
         }
         assert_eq!(NoneMatch::parse("*"), Some(NoneMatch::Any));
         assert_eq!(NoneMatch::parse("W/\"2\""), Some(NoneMatch::Version(2)));
-        assert_eq!(NoneMatch::parse("2"), None);
+        assert_eq!(NoneMatch::parse("2"), Some(NoneMatch::Version(2)));
+        assert_eq!(NoneMatch::parse("two"), None);
     }
 
     proptest! {

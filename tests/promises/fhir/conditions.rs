@@ -71,6 +71,28 @@ async fn a_conditional_create_creates_only_what_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_condition_in_the_url_of_a_create_is_a_condition() {
+    let clinic = Clinic::open().await;
+    let post = async |query: &str, headers: &[(&str, &str)]| {
+        let path = format!("/fhir/Observation?{query}");
+        clinic.importer.send(Method::POST, &path, headers, new().to_string()).await
+    };
+    assert_eq!(post(ONE, &[]).await.expect(200).id(), "pulse");
+    assert_eq!(post(&format!("_format=json&{ONE}&_pretty=true"), &[]).await.expect(200).id(), "pulse");
+    let _made = post(NONE, &[]).await.expect(201);
+    let _form_alone = post("_format=json&_pretty=true&", &[]).await.expect(201);
+    assert_eq!(count(&clinic).await, 3);
+    let both = post(NONE, &[("if-none-exist", NONE)]).await.expect(400);
+    assert_eq!(
+        both.json()["issue"][0]["details"]["text"],
+        "If-None-Exist and parameters in the URL: a create has one condition."
+    );
+    let unknown = post("colour=red", &[]).await.expect(400);
+    assert_eq!(unknown.issue(), "not-supported");
+    assert_eq!(count(&clinic).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conditional_update_updates_the_one_match_or_creates() {
     let clinic = Clinic::open().await;
     let updated = send(&clinic.importer, "PUT", ONE, Some(new())).await.expect(200);
