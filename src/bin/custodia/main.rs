@@ -9,6 +9,7 @@ mod demo;
 mod keys;
 mod migrate;
 mod policies;
+mod search;
 mod serve;
 mod tenant;
 mod witness;
@@ -71,6 +72,9 @@ enum Command {
     Witness(witness::Witness),
     /// The policies
     Policies(policies::PoliciesArgs),
+    /// Searches
+    #[command(subcommand)]
+    Search(search::Search),
     /// Print the version
     Version,
 }
@@ -121,6 +125,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             return demo::run(&arguments, &home);
         }
         Command::Witness(witness) => wait(witness::run(&witness))?,
+        Command::Search(search) => search::run(&search, &read()?)?,
         Command::Serve => serve::run(read()?)?,
         Command::Migrate => wait(migrate::run(&read()?))?,
         Command::Keys(keys) => wait(keys::run(&keys, &read()?))?,

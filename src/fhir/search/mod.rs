@@ -26,6 +26,7 @@ use super::reference::BaseUrl;
 mod composite;
 pub mod date;
 pub mod decimal;
+pub mod explain;
 pub mod filter;
 pub mod fold;
 pub mod form;

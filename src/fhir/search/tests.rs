@@ -603,6 +603,42 @@ fn candidates_are_bounded_by_what_every_parameter_needs() {
     assert_eq!(good("Observation", "_id:not=x&subject=Group/1").candidates(), Candidates::default());
 }
 
+#[test]
+fn a_search_is_explained_by_what_narrows_it() {
+    let listed = Listed::of(searches(), &[]).unwrap();
+    for (kind, text, lines) in [
+        (
+            "Patient",
+            "name=ang&gender=female",
+            vec![
+                "name: 1 blind marks are asked for; the database sees which records share a beginning of a text",
+                "gender: matched on each record that is opened; no mark finds it as it is asked",
+                "opened: the Patient records that bear such marks",
+            ],
+        ),
+        (
+            "Observation",
+            "patient=1&code=x",
+            vec![
+                "patient: narrows to the patients' rows; the database sees their opaque keys",
+                "code: matched on each record that is opened",
+                "opened: the Observation records that those keys or patients have",
+            ],
+        ),
+        (
+            "Observation",
+            "status=final&_sort=date",
+            vec![
+                "status: matched on each record that is opened; no mark finds it as it is asked",
+                "refused: nothing narrows this search of Observation (400 too-costly)",
+                "_sort: every match is opened before the first page",
+            ],
+        ),
+    ] {
+        assert_eq!(explain::explain(&good(kind, text), &listed), lines, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_query_panics_and_what_is_understood_is_said_again(
