@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     anchor::Anchors,
     clock::Clock,
+    config::Integrity,
     export::Exports,
     fhir::{
         definitions::Definitions,
@@ -34,6 +35,8 @@ pub struct App {
     pub searches: Searches,
     /// The search parameters that find records without a patient being named.
     pub listed: Listed,
+    /// What happens to references that lead nowhere.
+    pub integrity: Integrity,
     /// The server's own FHIR base URL.
     pub base: BaseUrl,
     /// Keys.

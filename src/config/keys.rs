@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 56] = [
+pub const KEYS: [Key; 58] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -61,6 +61,8 @@ pub const KEYS: [Key; 56] = [
     list("partners.client_crls"),
     text("partners.stale_crls"),
     text("fhir.base"),
+    text("fhir.references"),
+    list("fhir.references_of"),
     list("search.population"),
     number("tokens.lifetime_s"),
     text("ledger.origin"),

@@ -18,6 +18,7 @@ mod checks;
 mod feed;
 mod keys;
 mod read;
+mod references;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,6 +33,7 @@ pub use bucket::BucketConfig;
 pub use feed::{FeedConfig, Taken};
 pub use keys::{KEYS, Key, Shape};
 pub use read::{ConfigError, FILE_BYTES_MAX, Problem};
+pub use references::{Integrity, References};
 
 /// The longest an access token may live, in seconds.
 pub const TOKEN_LIFETIME_MAX_S: u32 = 900;
@@ -213,6 +215,19 @@ pub struct FhirConfig {
     /// The server's own base URL as clients see it; left out only while the portal listens on loopback.
     #[validate(custom(function = "checks::is_base"))]
     pub base: Option<String>,
+    /// What a write is told of references that lead nowhere: `off`, `warn`, or `enforce`.
+    pub references: References,
+    /// The same for single tenants: `tenant=mode`.
+    #[validate(length(max = 1_024), custom(function = "references::are_modes"))]
+    pub references_of: Vec<String>,
+}
+
+impl FhirConfig {
+    /// What holds for which tenant.
+    #[must_use]
+    pub fn integrity(&self) -> Integrity {
+        Integrity::new(self.references, &self.references_of)
+    }
 }
 
 /// Searches.

@@ -114,8 +114,10 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
     let edge_config = doors::edge_config(&config, options.portal)?;
     let parts = Parts::open(&config, &clock, Presence::Server, &*options.progress).await?;
     let (app, cluster) = assemble(&config, clock.clone(), parts)?;
-    for tenant in app.keyring.tenants() {
-        let looked_at = mark::make_anew(&app, tenant).await.map_err(|_| StartError::Marks)?;
+    for tenant in app.store.tenants().await.map_err(|_| StartError::Marks)? {
+        let references = app.integrity.of(&tenant.name);
+        let made = mark::make_anew(&app, tenant.id(), references).await;
+        let looked_at = made.map_err(|_| StartError::Marks)?;
         tracing::info!(event = "marks_made", records = looked_at);
     }
 
@@ -180,6 +182,7 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
         clock,
+        integrity: config.fhir.integrity(),
         listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
         searches,
         definitions,

@@ -27,6 +27,10 @@ pub enum Place {
     Bundle,
     /// `GET /fhir/Type`
     Search(ResourceType),
+    /// `GET /fhir`
+    SearchSystem,
+    /// `POST /fhir/_search`
+    SearchSystemForm,
     /// `POST /fhir/Type/_search`
     SearchForm(ResourceType),
     /// `POST /fhir/Type`
@@ -118,6 +122,8 @@ impl Place {
         let kind = |name: &str| ResourceType::from_name(name);
         match (segments.as_slice(), method) {
             (["fhir"], Method::Post) => Self::Bundle,
+            (["fhir"], _) if get => Self::SearchSystem,
+            (["fhir", "_search"], Method::Post) => Self::SearchSystemForm,
             (["openapi.json"], _) if get => Self::OpenApi,
             (["fhir", "metadata"], _) if get => Self::Metadata,
             (["fhir", ".well-known", "smart-configuration"], _) if get => Self::SmartConfiguration,
@@ -212,6 +218,7 @@ impl Place {
             Self::SmartConfiguration => "smart-configuration",
             Self::Bundle => "transaction",
             Self::Search(_) | Self::SearchForm(_) => "search-type",
+            Self::SearchSystem | Self::SearchSystemForm => "search-system",
             Self::Create(_) => "create",
             Self::Read(..) => "read",
             Self::Update(..) | Self::UpdateWhere(_) => "update",
@@ -255,7 +262,7 @@ impl Place {
             | Self::Validate(..)
             | Self::ChangeMeta(..) => Some("fhir"),
             Self::Patch(..) | Self::PatchWhere(_) => Some("patch"),
-            Self::SearchForm(_) | Self::Token | Self::ExportStart => Some("form"),
+            Self::SearchForm(_) | Self::SearchSystemForm | Self::Token | Self::ExportStart => Some("form"),
             _ => None,
         }
     }
@@ -382,6 +389,10 @@ mod tests {
             (Method::Get, "/fhir/Patient/_history", "history-type"),
             (Method::Get, "/fhir/_history", "history-system"),
             (Method::Post, "/fhir/Patient/_search", "search-type"),
+            (Method::Get, "/fhir", "search-system"),
+            (Method::Head, "/fhir/", "search-system"),
+            (Method::Post, "/fhir/_search", "search-system"),
+            (Method::Put, "/fhir/_search", "none"),
             (Method::Post, "/fhir/Patient", "create"),
             (Method::Get, "/fhir/Patient/1/Observation", "search-compartment"),
             (Method::Get, "/fhir/Encounter/1/$everything", "everything"),

@@ -23,7 +23,7 @@ pub const BOUNDS_MS: [u64; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_0
 /// Classes of a status: 2xx and below, 3xx, 4xx, 5xx.
 pub const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 /// Every interaction, as [`Place::interaction`] names it; `none` is what came to no route.
-pub const INTERACTIONS: [&str; 27] = [
+pub const INTERACTIONS: [&str; 28] = [
     "capabilities",
     "smart-configuration",
     "transaction",
@@ -37,6 +37,7 @@ pub const INTERACTIONS: [&str; 27] = [
     "history-type",
     "history-system",
     "search-compartment",
+    "search-system",
     "validate",
     "meta",
     "meta-add",

@@ -25,10 +25,13 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 45] = [
+pub const ROUTES: [(Method, &str); 48] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
+    (Method::Get, "/fhir"),
+    (Method::Head, "/fhir"),
+    (Method::Post, "/fhir/_search"),
     (Method::Get, "/fhir/_history"),
     (Method::Head, "/fhir/_history"),
     (Method::Get, "/fhir/<kind>/_history"),

@@ -62,7 +62,7 @@ fn asked(incoming: &Incoming) -> String {
     if let (Place::Create(_), Some(condition)) = (&incoming.place, &incoming.headers.if_none_exist) {
         add(condition);
     }
-    if matches!(incoming.place, Place::SearchForm(_) | Place::ExportStart) {
+    if matches!(incoming.place, Place::SearchForm(_) | Place::SearchSystemForm | Place::ExportStart) {
         // The log keeps no more than its bound; the rest need not be read.
         let kept = incoming.body.get(..FORM_BYTES_KEPT).unwrap_or(&incoming.body);
         add(&String::from_utf8_lossy(kept));
@@ -126,7 +126,8 @@ fn wrap_content(incoming: &mut Incoming) {
 
 /// How much of each resource is asked for, by the query and the form of a search.
 fn asked_subset(incoming: &Incoming) -> Result<Subset, Refusal> {
-    let form = matches!(incoming.place, Place::SearchForm(_)).then_some(incoming.body.as_slice());
+    let has_form = matches!(incoming.place, Place::SearchForm(_) | Place::SearchSystemForm);
+    let form = has_form.then_some(incoming.body.as_slice());
     subset(incoming.query.as_deref(), form)
 }
 
@@ -169,6 +170,8 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         }
         Place::Search(kind) => Box::pin(search::run(app, ask, kind, query, None)).await,
         Place::SearchForm(kind) => Box::pin(search::run(app, ask, kind, query, Some(body))).await,
+        Place::SearchSystem => Box::pin(search::of_system(app, ask, query, None)).await,
+        Place::SearchSystemForm => Box::pin(search::of_system(app, ask, query, Some(body))).await,
         Place::Create(kind) => Box::pin(create::run(app, ask, kind, body)).await,
         Place::Read(kind, id) => read::run(app, ask, kind, &id).await,
         Place::Update(kind, id) => Box::pin(update::run(app, ask, kind, &id, body)).await,

@@ -161,7 +161,7 @@ pub(super) async fn store(
         let Some(Tried { id, mut ready, status, released }) = tried else { continue };
         ready.written.change.criteria.push(criterion);
         let head = create::head(app, kind, &id, ready.version, ready.updated);
-        let answer = written(status, ask.returning, &head, ready.json);
+        let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], released, answer).await {
             Err(Rejected::Stale) => {}
             other => return Ok(other?),
@@ -292,7 +292,7 @@ pub(super) async fn apply(
         };
         ready.written.change.criteria.push(criterion);
         let head = create::head(app, kind, &id, ready.version, ready.updated);
-        let answer = written(200, ask.returning, &head, ready.json);
+        let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
             Err(Rejected::Stale) => {}
             other => return Ok(other?),

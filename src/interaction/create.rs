@@ -56,7 +56,7 @@ pub(super) async fn store(
         let mut ready = desk.prepare(draft).await?;
         ready.written.change.criteria.extend(criterion);
         let head = head(app, kind, &id, ready.version, ready.updated);
-        let answer = written(201, ask.returning, &head, ready.json);
+        let answer = written(201, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Somebody else has just made the patient's key, or created under the same condition: look again.
             Err(Rejected::Stale) => {}

@@ -57,5 +57,6 @@ pub(super) async fn prepare(
     if record.at.deleted {
         return Ok(None);
     }
+    desk.side().referrers(&record).await?;
     Ok(Some(desk.bury(record, permit)?))
 }

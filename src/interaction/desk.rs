@@ -13,7 +13,15 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, audit_events::is_reserved, binary, forbidden, malformed, open::Record};
+use super::{
+    Failure,
+    audit_events::is_reserved,
+    binary, forbidden,
+    integrity::{Plans, Side},
+    malformed,
+    mark::Marking,
+    open::Record,
+};
 use crate::{
     app::App,
     fhir::{
@@ -21,15 +29,13 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         meta,
         outcome::{IssueCode, Problem},
-        reference::BaseUrl,
         relation::{self, RELATIONS_MAX, Relation, RelationKind},
-        search::Listed,
     },
     gate::{Act, Facts, Permit, Relations},
     identity::Caller,
     ledger::{Version, Written},
     refusal::Refusal,
-    seal::{BlindMark, DataKey, KeyError, Plain, RecordBinding, Sealed, TenantKeys},
+    seal::{DataKey, KeyError, Plain, RecordBinding, Sealed, TenantKeys},
     store::{
         NIL, Row,
         row::{RelationRow, proven},
@@ -56,6 +62,8 @@ pub(super) struct Desk<'a> {
     patients: HashMap<Uuid, Patient>,
     /// Patients this submission creates.
     registering: HashSet<Uuid>,
+    /// What else the submission does.
+    plans: Plans,
     /// Current versions that were asked for ahead, many at a time.
     foreseen: HashMap<(ResourceType, Uuid), Option<Row>>,
 }
@@ -76,6 +84,8 @@ pub(super) struct Ready {
     pub(super) json: Vec<u8>,
     pub(super) version: i32,
     pub(super) updated: DateTime<Utc>,
+    /// What there is to say of it that refuses nothing.
+    pub(super) warnings: Vec<Problem>,
 }
 
 /// What is to be written.
@@ -100,8 +110,20 @@ impl<'a> Desk<'a> {
             now: meta::to_shown(now),
             patients: HashMap::new(),
             registering: HashSet::new(),
+            plans: Plans::default(),
             foreseen: HashMap::new(),
         })
+    }
+
+    /// Says what the submission will have written and deleted when it is committed.
+    pub(super) fn plans(&mut self, plans: Plans) {
+        self.plans = plans;
+    }
+
+    /// Who looks at references, and with what.
+    pub(super) fn side(&self) -> Side<'_> {
+        let Self { app, caller, keys, view, plans, .. } = self;
+        Side { app, caller, keys, view, plans }
     }
 
     pub(super) const fn view(&self) -> &View {
@@ -178,6 +200,7 @@ impl<'a> Desk<'a> {
         let key = self.key(kind, id);
         let facts = self.facts(kind, key, &patients, labels.clone());
         let permit = self.app.gate.permit(self.caller, act, &facts).map_err(forbidden)?;
+        let warnings = self.side().references((kind, key), resource).await?;
         let version = match base {
             Base::Fresh | Base::Absent => 1,
             Base::Version(version) => version.saturating_add(1),
@@ -192,13 +215,15 @@ impl<'a> Desk<'a> {
         let relations = self.relations(stated, kind, key);
         let mut change =
             self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
-        change.marks = marks(&self.app.listed, &self.keys, kind, resource, &self.app.base);
+        let references = self.side().mode();
+        change.marks = Marking { app: self.app, keys: &self.keys, references }.of(kind, resource);
         let named = self.name(&change, &plain, patients);
         Ok(Ready {
             written: Written { permit, version: named, change },
             json: plain.json,
             version,
             updated: self.now,
+            warnings,
         })
     }
 
@@ -400,21 +425,6 @@ fn check_size(patients: usize, relations: usize) -> Result<(), Failure> {
         return Ok(());
     };
     Err(Refusal::Invalid(vec![Problem::error(IssueCode::TooCostly, text)]).into())
-}
-
-/// The blind marks of a resource, each once.
-pub(super) fn marks(
-    listed: &Listed,
-    keys: &TenantKeys,
-    kind: ResourceType,
-    resource: &Value,
-    base: &BaseUrl,
-) -> Vec<BlindMark> {
-    let mut found = Vec::new();
-    listed.marks(kind, resource, base, &mut |parameter, mark| found.push(keys.mark(parameter, &mark)));
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 struct Place {

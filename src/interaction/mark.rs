@@ -5,10 +5,14 @@
 
 use serde_json::Value;
 
-use super::{Failure, desk::marks, open::open_for_marks};
+use super::{Failure, integrity::referrer_marks, open::open_for_marks};
 use crate::{
     app::App,
-    fhir::{kinds::ResourceType, reference::BaseUrl, search::Listed},
+    config::References,
+    fhir::{
+        kinds::ResourceType,
+        search::{Compiled, Mark},
+    },
     seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
     store::search::View,
     tenant::TenantId,
@@ -23,13 +27,14 @@ const AT_ONCE: i64 = 1_000;
 ///
 /// # Errors
 /// [`Failure`] when the database is away or a record does not open.
-pub async fn make_anew(app: &App, tenant: TenantId) -> Result<u64, Failure> {
-    let digest = list_digest(&app.listed);
+pub async fn make_anew(app: &App, tenant: TenantId, references: References) -> Result<u64, Failure> {
+    let digest = list_digest(&app.listed, references);
     if app.store.search_list(tenant).await?.as_deref() == Some(&digest) {
         return Ok(0);
     }
     let keys = app.keyring.tenant(tenant)?;
     let view = View { tenant, actor: None, now: app.clock.now() };
+    let marking = Marking { app, keys: &keys, references };
     let (mut after, mut seen) = (None, 0_u64);
     loop {
         let rows = app.store.current_after(tenant, after, AT_ONCE).await?;
@@ -39,8 +44,7 @@ pub async fn make_anew(app: &App, tenant: TenantId) -> Result<u64, Failure> {
             after = Some((row.at.kind, row.at.key));
             seen += 1;
             let Some(opened) = open_for_marks(app, &keys, &view, row).await? else { continue };
-            let asked = (&app.listed, keys.as_ref(), row.at.kind, &app.base);
-            let its = opened.examine(&asked, |plain, asked| of_plain(plain, *asked));
+            let its = opened.examine(&(&marking, row.at.kind), of_plain);
             marked.push(((tenant.0, row.at.kind.code(), row.at.key), row.at.version, its));
         }
         app.store.remark(marked).await?;
@@ -52,8 +56,30 @@ pub async fn make_anew(app: &App, tenant: TenantId) -> Result<u64, Failure> {
     Ok(seen)
 }
 
-fn of_plain(plain: &Plain, asked: (&Listed, &TenantKeys, ResourceType, &BaseUrl)) -> Vec<BlindMark> {
-    let (listed, keys, kind, base) = asked;
+fn of_plain(plain: &Plain, (marking, kind): &(&Marking<'_>, ResourceType)) -> Vec<BlindMark> {
     let Ok(resource) = serde_json::from_slice::<Value>(&plain.json) else { return Vec::new() };
-    marks(listed, keys, kind, &resource, base)
+    marking.of(*kind, &resource)
+}
+
+/// What marks are made with.
+pub(super) struct Marking<'a> {
+    pub(super) app: &'a App,
+    pub(super) keys: &'a TenantKeys,
+    pub(super) references: References,
+}
+
+impl Marking<'_> {
+    /// The blind marks of a resource, each once.
+    pub(super) fn of(&self, kind: ResourceType, resource: &Value) -> Vec<BlindMark> {
+        let Self { app, keys, references } = self;
+        let mut found = Vec::new();
+        let mut visit = |parameter: &Compiled, mark: Mark<'_>| found.push(keys.mark(parameter, &mark));
+        app.listed.marks(kind, resource, &app.base, &mut visit);
+        if *references == References::Enforce {
+            found.extend(referrer_marks(keys, &app.base, resource));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
 }

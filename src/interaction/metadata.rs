@@ -28,8 +28,12 @@ pub const INTERACTIONS: [TypeInteraction; 9] = [
     TypeInteraction::SearchType,
 ];
 /// The interactions of the whole server.
-pub const SYSTEM: [SystemInteraction; 3] =
-    [SystemInteraction::Transaction, SystemInteraction::Batch, SystemInteraction::HistorySystem];
+pub const SYSTEM: [SystemInteraction; 4] = [
+    SystemInteraction::Transaction,
+    SystemInteraction::Batch,
+    SystemInteraction::SearchSystem,
+    SystemInteraction::HistorySystem,
+];
 
 /// The operations.
 pub const OPERATIONS: [Operation; 6] = {

@@ -16,6 +16,7 @@ pub mod disclosures;
 pub mod everything;
 pub mod exports;
 pub mod history;
+mod integrity;
 pub mod mark;
 pub mod metadata;
 mod open;
@@ -216,14 +217,21 @@ fn hidden(denied: Denied) -> Failure {
 }
 
 /// The answer to a write, in the form the caller prefers.
-fn written(status: u16, returning: Return, head: &Head, json: Vec<u8>) -> Opened<Answer> {
+fn written(
+    status: u16,
+    returning: Return,
+    head: &Head,
+    json: Vec<u8>,
+    warnings: Vec<Problem>,
+) -> Opened<Answer> {
     let mut answer = match returning {
         Return::Representation => Answer::fhir(status, json),
         Return::Minimal => Answer::empty(status),
         Return::OperationOutcome => {
             let said =
                 Problem::information("The resource was stored as it was sent, with its id and meta set.");
-            Answer::fhir(status, OperationOutcome(vec![said]).to_bytes())
+            let said = std::iter::once(said).chain(warnings).collect();
+            Answer::fhir(status, OperationOutcome(said).to_bytes())
         }
     };
     head.put(&mut answer);

@@ -223,7 +223,7 @@ pub async fn change_meta(
         let mut desk = Desk::open(app, &ask.caller)?;
         let (ready, released) = patch::prepare(app, ask, &mut desk, kind, id, &patch).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
-        let answer = written(200, Return::Representation, &head, returned(&ready.json));
+        let answer = written(200, Return::Representation, &head, returned(&ready.json), Vec::new());
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
             Err(Rejected::Stale) => {}
             other => return Ok(other?),

@@ -77,7 +77,7 @@ pub(super) async fn store(
         let mut desk = Desk::open(app, &ask.caller)?;
         let (ready, released) = prepare(app, ask, &mut desk, kind, id, patch).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
-        let answer = written(200, ask.returning, &head, ready.json);
+        let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
             // Another write was faster: the patch is applied to what that one left.
             Err(Rejected::Stale) => {}
@@ -152,5 +152,12 @@ pub(super) async fn prepare(
         Err(refusal) => return Err(Failure::Told(refusal, vec![released])),
     };
     let draft = Draft { kind, id, resource: &mut resource, act: Act::Update, base };
-    Ok((desk.prepare(draft).await?, released))
+    match desk.prepare(draft).await {
+        Ok(ready) => Ok((ready, released)),
+        // What is wrong with the revised version tells of the one that was read.
+        Err(Failure::Refused(refusal @ Refusal::Invalid(_), _)) => {
+            Err(Failure::Told(refusal, vec![released]))
+        }
+        Err(other) => Err(other),
+    }
 }

@@ -52,7 +52,7 @@ pub(super) async fn store(
         let mut desk = Desk::open(app, &ask.caller)?;
         let (ready, status) = prepare(app, ask, &mut desk, kind, id, &mut resource).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
-        let answer = written(status, ask.returning, &head, ready.json);
+        let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Another write was faster. With If-Match the next look refuses; without it this one goes on top.
             Err(Rejected::Stale) => {}

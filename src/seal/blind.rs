@@ -9,9 +9,12 @@
 use uuid::Uuid;
 
 use super::keyring::TenantKeys;
-use crate::fhir::{
-    kinds::ResourceType,
-    search::{Compiled, Listed, Mark},
+use crate::{
+    config::References,
+    fhir::{
+        kinds::ResourceType,
+        search::{Compiled, Listed, Mark},
+    },
 };
 
 /// Changes when marks are made otherwise; every server that finds another one makes them anew.
@@ -59,6 +62,13 @@ impl TenantKeys {
         self.of_form(parameter, 5, &value)
     }
 
+    /// The mark of every record that refers to one, whatever by: it is made where deletes are to find them.
+    #[must_use]
+    pub fn referrer_mark(&self, kind: ResourceType, key: Uuid) -> BlindMark {
+        let bytes = self.blind(&[&[GENERATION], b"", b"", &[8], &kind.code().to_be_bytes(), key.as_bytes()]);
+        BlindMark(i64::from_be_bytes(bytes))
+    }
+
     fn of_form(&self, parameter: &Compiled, form: u8, value: &[u8]) -> BlindMark {
         let (kind, code) = (parameter.of.name().as_bytes(), parameter.code.as_bytes());
         let bytes = self.blind(&[&[GENERATION], kind, code, &[form], value]);
@@ -66,14 +76,18 @@ impl TenantKeys {
     }
 }
 
-/// SHA-256 over what decides which marks a record bears: the generation, and the names on the list.
+/// SHA-256 over what decides which marks a record bears: the generation, the names on the list, and whether what refers
+/// to a record is marked.
 #[must_use]
-pub fn list_digest(listed: &Listed) -> [u8; 32] {
+pub fn list_digest(listed: &Listed, references: References) -> [u8; 32] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(&[GENERATION]);
     for name in listed.names() {
         context.update(name.as_bytes());
         context.update(b"\n");
+    }
+    if references == References::Enforce {
+        context.update(b"referrers\n");
     }
     let mut out = [0; 32];
     out.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);

@@ -80,6 +80,14 @@ struct Key {
 }
 
 #[derive(QueryableByName)]
+struct Bearer {
+    #[diesel(sql_type = SmallInt)]
+    kind: i16,
+    #[diesel(sql_type = SqlUuid)]
+    key: Uuid,
+}
+
+#[derive(QueryableByName)]
 struct Digest {
     #[diesel(sql_type = Binary)]
     digest: Vec<u8>,
@@ -123,6 +131,28 @@ impl Store {
             .load(&mut self.connection().await?)
             .await?;
         Ok(rows.into_iter().map(|row| row.key).collect())
+    }
+
+    /// The records of any type that bear a mark, at most `limit`, in no order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away or answers in another form.
+    pub async fn bearing(
+        &self,
+        tenant: TenantId,
+        mark: BlindMark,
+        limit: i64,
+    ) -> Result<Vec<(ResourceType, Uuid)>, StoreError> {
+        let rows: Vec<Bearer> = Statement::new(
+            "SELECT m.type AS kind, m.key FROM search_mark m WHERE m.marks && ? AND m.tenant = ? LIMIT ?",
+        )
+        .bind::<Array<BigInt>, _>(vec![mark.bits()])
+        .bind::<Integer, _>(tenant.0)
+        .bind::<BigInt, _>(limit)
+        .load(&mut self.connection().await?)
+        .await?;
+        let kind = |code| ResourceType::from_code(code).ok_or(StoreError::Form("search_mark.type"));
+        rows.into_iter().map(|row| Ok((kind(row.kind)?, row.key))).collect()
     }
 
     /// By which list a tenant's marks were made; `None` if that was never said.

@@ -103,7 +103,7 @@ impl Clinic {
         Self::on(TestServer::with(TestCluster::quick().await, Clock::machine(), change).await).await
     }
 
-    async fn on(server: TestServer) -> Self {
+    pub(crate) async fn on(server: TestServer) -> Self {
         let importer = server.partner(Partner::Importer);
         let clinic = Self { server, importer };
         clinic.put(&patient("ann", &["Practitioner/grey"])).await;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     draw::Draw,
+    expression::Expression,
     truth::{self, Row, Sort, TABLE, World, codes, plain, range, row, scaled, span, texts, values},
 };
 
@@ -25,11 +26,14 @@ const KINDS: [&str; 14] = [
     "Organization",
     "Practitioner",
 ];
-const PREFIXES: [&str; 10] = ["", "eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap"];
+/// Types that are searched at once: each has a patient.
+const TOGETHER: [&str; 6] =
+    ["Observation", "Encounter", "Condition", "Procedure", "Immunization", "DiagnosticReport"];
+pub(crate) const PREFIXES: [&str; 10] = ["", "eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap"];
 
 /// One value that is looked for.
 #[derive(Debug)]
-enum Term {
+pub(crate) enum Term {
     Begins(String),
     Contains(String),
     Exactly(String),
@@ -45,30 +49,53 @@ enum Term {
 /// One parameter.
 #[derive(Debug)]
 enum Filter {
-    Values { row: &'static Row, modifier: &'static str, any: Vec<Term> },
-    Composite { code: &'static str, inside: &'static str, any: Vec<Term> },
+    Values {
+        row: &'static Row,
+        modifier: &'static str,
+        any: Vec<Term>,
+    },
+    Composite {
+        code: &'static str,
+        inside: &'static str,
+        any: Vec<Term>,
+    },
     Missing(&'static Row, bool),
-    Chain { row: &'static Row, to: &'static str, typed: bool, filter: Box<Filter> },
-    Has { from: &'static str, row: &'static Row, filter: Box<Filter> },
+    Chain {
+        row: &'static Row,
+        to: &'static str,
+        typed: bool,
+        filter: Box<Filter>,
+    },
+    Has {
+        from: &'static str,
+        row: &'static Row,
+        filter: Box<Filter>,
+    },
     Id(Vec<String>),
+    Expression(Expression),
+    /// A List, by id.
+    Named(String),
 }
 
 /// A whole search.
 #[derive(Debug)]
 pub(crate) struct Search {
-    pub(crate) kind: &'static str,
+    pub(crate) kinds: Vec<&'static str>,
     filters: Vec<Filter>,
     sort: Vec<(&'static Row, bool)>,
     include: Option<&'static Row>,
     pages: usize,
 }
 
-fn rows_of(kind: &str) -> Vec<&'static Row> {
+pub(crate) fn rows_of(kind: &str) -> Vec<&'static Row> {
     TABLE.iter().filter(|row| row.0 == kind).collect()
 }
 
 impl Search {
     pub(crate) fn draw(world: &World, draw: &mut Draw) -> Self {
+        if draw.percent(8) {
+            return Self::together(world, draw);
+        }
         let kind = *draw.of(&KINDS);
         let mut filters = vec![Filter::draw(world, draw, kind, 0)];
         while filters.len() < 4 && draw.percent(35) {
@@ -82,6 +109,12 @@ impl Search {
                 any: vec![term(world, draw, row, "").unwrap()],
             });
         }
+        if draw.percent(18) {
+            filters.push(Filter::Expression(Expression::draw(world, draw, kind, 0)));
+        }
+        if draw.percent(6) {
+            filters.push(Filter::Named(draw.of(world.list("List"))["id"].as_str().unwrap().to_owned()));
+        }
         let rows = rows_of(kind);
         let sortable: Vec<_> =
             rows.iter().filter(|row| matches!(row.2, Sort::Date | Sort::Text | Sort::Quantity)).collect();
@@ -91,7 +124,41 @@ impl Search {
         }
         let references: Vec<_> = rows.iter().filter(|row| matches!(row.2, Sort::Reference(_))).collect();
         let include = (draw.percent(15) && !references.is_empty()).then(|| **draw.of(&references));
-        Self { kind, filters, sort, include, pages: 1 + draw.below(3) }
+        Self { kinds: vec![kind], filters, sort, include, pages: 1 + draw.below(3) }
+    }
+
+    /// A search of several types, by parameters that all of them have.
+    fn together(world: &World, draw: &mut Draw) -> Self {
+        let mut kinds: Vec<&'static str> = (0..2 + draw.below(3)).map(|_| *draw.of(&TOGETHER)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let has = |kind: &str, code: &str| TABLE.iter().any(|row| row.0 == kind && row.1 == code);
+        let common: Vec<&'static Row> =
+            rows_of(kinds[0]).into_iter().filter(|one| kinds.iter().all(|kind| has(kind, one.1))).collect();
+        let mut filters = Vec::new();
+        for _ in 0..1 + draw.below(2) {
+            // A value of any of them is asked of all of them.
+            let code = draw.of(&common).1;
+            let kind: &&str = draw.of(&kinds);
+            let row = row(kind, code);
+            match term(world, draw, row, "") {
+                Some(term) if draw.percent(90) => {
+                    filters.push(Filter::Values { row, modifier: "", any: vec![term] })
+                }
+                _ => filters.push(Filter::Missing(row, draw.percent(50))),
+            }
+        }
+        if draw.percent(15) {
+            filters.push(Filter::Named(draw.of(world.list("List"))["id"].as_str().unwrap().to_owned()));
+        }
+        Self { kinds, filters, sort: Vec::new(), include: None, pages: 1 + draw.below(3) }
+    }
+
+    /// What narrows the search without leaving anything out: every patient there is.
+    pub(crate) fn everybody(&self, world: &World) -> String {
+        let ids: Vec<&str> = world.all("Patient").map(|one| one["id"].as_str().unwrap()).collect();
+        let code = if self.kinds == ["Patient"] { "_id" } else { "patient" };
+        format!("{code}={}", ids.join(","))
     }
 
     /// The URL, in pages so that `expected` matches fill a few.
@@ -116,7 +183,10 @@ impl Search {
             parts.push(format!("_include={}:{}", row.0, row.1));
         }
         parts.push(format!("_count={}", expected / self.pages + 1));
-        format!("/fhir/{}?{}", self.kind, parts.join("&"))
+        match self.kinds.as_slice() {
+            [kind] => format!("/fhir/{kind}?{}", parts.join("&")),
+            kinds => format!("/fhir?_type={}&{}", kinds.join(","), parts.join("&")),
+        }
     }
 
     pub(crate) fn holds(&self, world: &World, resource: &Value) -> bool {
@@ -273,12 +343,15 @@ impl Filter {
                 (format!("_has:{from}:{}:{name}", row.1), value)
             }
             Self::Id(ids) => ("_id".to_owned(), ids.join(",")),
+            Self::Expression(expression) => ("_filter".to_owned(), expression.written()),
+            Self::Named(id) => ("_list".to_owned(), id.clone()),
         }
     }
 
     fn holds(&self, world: &World, resource: &Value) -> bool {
         match self {
             Self::Values { row, modifier, any } => {
+                let row = of_its_own(row, resource);
                 let found =
                     values(row, resource).iter().any(|value| any.iter().any(|term| term.holds(row.2, value)));
                 found != (*modifier == "not")
@@ -301,7 +374,16 @@ impl Filter {
                     })
                 })
             }
-            Self::Missing(row, missing) => values(row, resource).is_empty() == *missing,
+            Self::Missing(row, missing) => values(of_its_own(row, resource), resource).is_empty() == *missing,
+            Self::Expression(expression) => expression.holds(world, resource),
+            Self::Named(id) => {
+                let list = world.get(&format!("List/{id}")).unwrap();
+                let name = truth::name(resource);
+                let items = list["entry"].as_array().unwrap().iter();
+                items
+                    .filter(|one| one["deleted"] != true)
+                    .any(|one| one["item"]["reference"] == name.as_str())
+            }
             Self::Chain { row, to, filter, .. } => values(row, resource).iter().any(|value| {
                 let target = value["reference"].as_str().and_then(|name| world.get(name));
                 target.is_some_and(|one| one["resourceType"] == *to && filter.holds(world, one))
@@ -317,8 +399,14 @@ impl Filter {
     }
 }
 
+/// The row of the same parameter for the resource's own type.
+fn of_its_own(row: &'static Row, resource: &Value) -> &'static Row {
+    let own = |one: &&Row| resource["resourceType"] == one.0 && one.1 == row.1;
+    TABLE.iter().find(own).unwrap_or(row)
+}
+
 /// A term that is often met: made from a value of a record, and sometimes changed.
-fn term(world: &World, draw: &mut Draw, row: &'static Row, modifier: &str) -> Option<Term> {
+pub(crate) fn term(world: &World, draw: &mut Draw, row: &'static Row, modifier: &str) -> Option<Term> {
     let found: Vec<Value> = (0..6)
         .flat_map(|_| values(row, draw.of(world.list(row.0))).into_iter().cloned().collect::<Vec<_>>())
         .collect();
@@ -410,7 +498,7 @@ fn trimmed(letters: &[char], whole: &str) -> String {
 }
 
 impl Term {
-    fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         let guard = |text: &str| {
             text.chars().fold(String::new(), |mut out, letter| {
                 if matches!(letter, ',' | '$' | '|' | '\\') {
@@ -437,7 +525,7 @@ impl Term {
         }
     }
 
-    fn holds(&self, sort: Sort, value: &Value) -> bool {
+    pub(crate) fn holds(&self, sort: Sort, value: &Value) -> bool {
         let squeezed = |text: &str| plain(text).split_whitespace().collect::<Vec<_>>().join(" ");
         match self {
             Self::Begins(wanted) => {

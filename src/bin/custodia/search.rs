@@ -9,7 +9,7 @@ use custodia::{
         definitions::Definitions,
         kinds::ResourceType,
         reference::BaseUrl,
-        search::{Handling, Listed, Query, Request, Searches, explain::explain, form},
+        search::{Handling, Level, Listed, Query, Request, Searches, explain::explain, form},
     },
     host::StartError,
 };
@@ -34,8 +34,8 @@ pub(crate) fn run(search: &Search, config: &Config) -> Result<(), Failure> {
     let searches = Searches::compile(&Definitions::load().map_err(StartError::from)?);
     let listed = Listed::of(&searches, &config.search.population).map_err(StartError::Population)?;
     let base = BaseUrl::parse(&config.fhir_base(config.portal.address.port())).ok_or(StartError::Base)?;
-    let (handling, now) = (Handling::Strict, Clock::machine().now());
-    let request = Request { kind, searches: &searches, base: &base, handling, now };
+    let (level, handling, now) = (Level::Type, Handling::Strict, Clock::machine().now());
+    let request = Request { kind, level, searches: &searches, base: &base, handling, now };
     let pairs = form::decode(parameters.as_bytes()).map_err(|problem| problem.text.into_owned())?;
     let query = Query::parse(request, &pairs).map_err(|problems| {
         problems.iter().map(|problem| problem.text.as_ref()).collect::<Vec<_>>().join("\n")

@@ -129,7 +129,7 @@ fn a_wrong_entry_is_refused_where_it_is_wrong() {
         ),
         (with("PATCH", "Patient/1", &patient), "invalid .resource: A patch is a Binary or Parameters."),
         (
-            json!({"request": {"method": "GET", "url": "Patient/1", "ifMatch": "3"}}),
+            json!({"request": {"method": "GET", "url": "Patient/1", "ifMatch": "W/3"}}),
             "value .request.ifMatch: The condition cannot be read.",
         ),
         (

@@ -1,66 +1,30 @@
 //! What a search costs and gives away, said before it is asked: for operators and people who write clients.
 //!
-//! May import only std and what stands beside it in `fhir`.
+//! May import only std and what stands beside it in `fhir`. It says what the server does because it asks what the server
+//! asks: [`Query::candidates`], [`Listed::marks_of`] and [`Narrowness`].
 
-use super::super::compartment::can_be_about_a_patient;
 use super::listed::{Listed, Mark};
-use super::{Filter, Query};
+use super::{Filter, Narrowness, Query};
 
 /// What of a query narrows it, what is opened, and what the database learns; a line each.
 #[must_use]
 pub fn explain(query: &Query, listed: &Listed) -> Vec<String> {
-    let kind = query.kind.name();
-    let candidates = query.candidates();
-    let few = candidates.ids.is_some() || !candidates.patients.is_empty();
-    let (mut lines, mut marked) = (Vec::new(), false);
-    for filter in &query.filters {
-        lines.push(match filter {
-            Filter::Values(values) => {
-                let code = values.parameter.code;
-                let names_patients = values.parameter.files_under_patients
-                    && values.targets().is_some_and(|all| !all.is_empty());
-                if values.ids().is_some() {
-                    format!("{code}: looks records up by key")
-                } else if code == "_lastUpdated" {
-                    format!("{code}: narrows by the time of the row")
-                } else if names_patients {
-                    format!("{code}: narrows to the patients' rows; the database sees their opaque keys")
-                } else if few {
-                    format!("{code}: matched on each record that is opened")
-                } else if let Some(marks) = listed.asked(values) {
-                    marked = true;
-                    format!(
-                        "{code}: {} blind marks are asked for; the database sees {}",
-                        marks.len(),
-                        leak(&marks)
-                    )
-                } else {
-                    format!("{code}: matched on each record that is opened; no mark finds it as it is asked")
-                }
-            }
-            Filter::Missing(parameter, _) => {
-                format!("{}: matched on each record that is opened", parameter.code)
-            }
-            Filter::Chain(chain) => {
-                format!("{}: followed to other records, each opened", chain.parameter.code)
-            }
-            Filter::Has(has) => {
-                format!(
-                    "_has: followed back from {} by {}, each opened",
-                    has.source.name(),
-                    has.parameter.code
-                )
-            }
-        });
+    let mut lines: Vec<String> =
+        query.filters.iter().map(|filter| of_filter(query, filter, listed)).collect();
+    if query.list.is_some() {
+        lines.push("_list: the List is opened, and what it names is looked up by key".to_owned());
     }
-    let browses = candidates.updated_from.is_some() || query.filters.is_empty();
-    lines.push(match (few, marked, can_be_about_a_patient(query.kind)) {
-        (true, ..) => format!("opened: the {kind} records that those keys or patients have"),
-        (_, true, _) => format!("opened: the {kind} records that bear such marks"),
-        (_, _, false) => format!("opened: every {kind} record"),
-        _ if browses => format!("opened: {kind} records from the newest on, until the page is full"),
-        _ if query.joins().next().is_some() => format!("opened: the {kind} records that the links lead to"),
-        _ => format!("refused: nothing narrows this search of {kind} (400 too-costly)"),
+    let kind = query.kind.name();
+    let lead_on = query.joins().next().is_some();
+    lines.push(match Narrowness::of(query, listed) {
+        Narrowness::Few => format!("opened: the {kind} records that those keys or patients have"),
+        Narrowness::Marks => format!("opened: the {kind} records that bear such marks"),
+        Narrowness::Type if query.filters.is_empty() => {
+            format!("opened: {kind} records from the newest on, until the page is full")
+        }
+        Narrowness::Type => format!("opened: every {kind} record, or those of a span of _lastUpdated"),
+        Narrowness::None if lead_on => format!("opened: the {kind} records that the links lead to"),
+        Narrowness::None => format!("refused: nothing narrows this search of {kind} (400 too-costly)"),
     });
     if !query.sort.is_empty() {
         lines.push("_sort: every match is opened before the first page".to_owned());
@@ -68,13 +32,56 @@ pub fn explain(query: &Query, listed: &Listed) -> Vec<String> {
     lines
 }
 
-/// What who watches the statements learns of marks like these.
-fn leak(marks: &[Mark<'_>]) -> &'static str {
-    match marks.first() {
-        Some(Mark::Begins(_) | Mark::Whole(_)) => "which records share a beginning of a text",
-        Some(Mark::First(..) | Mark::Last(..)) => "which records fall into spans of days",
-        Some(Mark::Record(..)) => "which records point at the same one",
-        Some(Mark::Code(_) | Mark::Url(_)) => "which records share a code",
-        None => "nothing",
+fn of_filter(query: &Query, filter: &Filter, listed: &Listed) -> String {
+    let name = name_of(filter);
+    if let Filter::Chain(chain) = filter {
+        let targets: Vec<&str> = chain.links.iter().map(|(kind, _)| kind.name()).collect();
+        return format!("{name}: followed to {}, each record opened", targets.join(", "));
+    }
+    if let Filter::Has(has) = filter {
+        let (source, parameter) = (has.source.name(), has.parameter.code);
+        return format!("{name}: followed back from {source} by {parameter}, each record opened");
+    }
+    if filter.ids().is_some() {
+        return format!("{name}: looks records up by key");
+    }
+    if name == "_lastUpdated" {
+        return format!("{name}: narrows by the time of the row");
+    }
+    if filter.patients().is_some() {
+        return format!("{name}: narrows to the patients' rows; the database sees their opaque keys");
+    }
+    let matched = format!("{name}: matched on each record that is opened");
+    if Narrowness::of(query, listed) == Narrowness::Few {
+        return matched;
+    }
+    match listed.marks_of(filter) {
+        Some(marks) => {
+            let kinds = marks.first().map_or("nothing", |(_, mark)| leak(mark));
+            let (count, s) = (marks.len(), if marks.len() == 1 { "" } else { "s" });
+            format!("{name}: finds records by {count} blind mark{s}; the database sees {kinds}")
+        }
+        None => format!("{matched}; no mark finds it as it is asked"),
+    }
+}
+
+/// The parameters a filter asks about, as one would say them.
+fn name_of(filter: &Filter) -> String {
+    let mut codes = filter.codes();
+    codes.dedup();
+    match filter {
+        Filter::Has(_) => "_has".to_owned(),
+        Filter::All(_) | Filter::Any(_) | Filter::Not(_) => format!("_filter ({})", codes.join(", ")),
+        _ => codes.join(", "),
+    }
+}
+
+/// What who watches the statements learns of a mark like this.
+fn leak(mark: &Mark<'_>) -> &'static str {
+    match mark {
+        Mark::Begins(_) | Mark::Whole(_) => "which records share a beginning of a text",
+        Mark::First(..) | Mark::Last(..) => "which records fall into spans of days",
+        Mark::Record(..) => "which records point at the same one",
+        Mark::Code(_) | Mark::Url(_) => "which records share a code",
     }
 }

@@ -27,6 +27,12 @@ pub enum Filter {
     Chain(Chain),
     /// `_has`: something that points at the record meets another filter.
     Has(Has),
+    /// All of these (`and` of a `_filter`).
+    All(Vec<Filter>),
+    /// One of these (`or` of a `_filter`).
+    Any(Vec<Filter>),
+    /// Not this (`not` of a `_filter`).
+    Not(Box<Filter>),
 }
 
 /// Values of one parameter.
@@ -66,14 +72,74 @@ impl Filter {
             Self::Values(values) => Some(values.holds(resource, base)),
             Self::Missing(parameter, missing) => Some(parameter.is_present(resource) != *missing),
             Self::Chain(_) | Self::Has(_) => None,
+            Self::All(all) => decided(all, false, resource, base),
+            Self::Any(any) => decided(any, true, resource, base),
+            Self::Not(one) => one.holds(resource, base).map(|held| !held),
         }
     }
 
     /// Whether other records must be looked at.
     #[must_use]
     pub fn joins(&self) -> bool {
-        matches!(self, Self::Chain(_) | Self::Has(_))
+        match self {
+            Self::Values(_) | Self::Missing(..) => false,
+            Self::Chain(_) | Self::Has(_) => true,
+            Self::All(several) | Self::Any(several) => several.iter().any(Self::joins),
+            Self::Not(one) => one.joins(),
+        }
     }
+
+    /// The names of the parameters it asks about, on the record itself.
+    #[must_use]
+    pub fn codes(&self) -> Vec<&'static str> {
+        match self {
+            Self::Values(values) => vec![values.parameter.code],
+            Self::Missing(parameter, _) => vec![parameter.code],
+            Self::Chain(chain) => vec![chain.parameter.code],
+            Self::Has(_) => Vec::new(),
+            Self::All(several) | Self::Any(several) => several.iter().flat_map(Self::codes).collect(),
+            Self::Not(one) => one.codes(),
+        }
+    }
+
+    /// The ids one of which must be the record's, if it says so.
+    #[must_use]
+    pub fn ids(&self) -> Option<Vec<LogicalId>> {
+        match self {
+            Self::Values(values) => values.ids(),
+            Self::All(all) => all.iter().find_map(Self::ids),
+            Self::Any(any) => Some(any.iter().map(Self::ids).collect::<Option<Vec<_>>>()?.concat()),
+            Self::Missing(..) | Self::Chain(_) | Self::Has(_) | Self::Not(_) => None,
+        }
+    }
+
+    /// The patients one of whom the record must be about (in the sense of `compartment::patients`), if it says so.
+    #[must_use]
+    pub fn patients(&self) -> Option<Vec<LogicalId>> {
+        match self {
+            Self::Values(values) => {
+                let targets = values.targets().filter(|_| values.parameter.files_under_patients)?;
+                let all = targets.iter().all(|(kind, _)| *kind == ResourceType::PATIENT);
+                all.then(|| targets.into_iter().map(|(_, id)| id).collect())
+            }
+            Self::All(all) => all.iter().find_map(Self::patients),
+            Self::Any(any) => Some(any.iter().map(Self::patients).collect::<Option<Vec<_>>>()?.concat()),
+            Self::Missing(..) | Self::Chain(_) | Self::Has(_) | Self::Not(_) => None,
+        }
+    }
+}
+
+/// Whether one of several comes out as `wanted`, which decides; `None` while another record must be looked at.
+fn decided(several: &[Filter], wanted: bool, resource: &Value, base: &BaseUrl) -> Option<bool> {
+    let mut outcome = Some(!wanted);
+    for one in several {
+        match one.holds(resource, base) {
+            Some(held) if held == wanted => return Some(wanted),
+            Some(_) => {}
+            None => outcome = None,
+        }
+    }
+    outcome
 }
 
 impl Values {
@@ -88,7 +154,7 @@ impl Values {
     /// Whether the terms are excluded.
     #[must_use]
     pub fn is_negated(&self) -> bool {
-        self.modifier == Modifier::Not
+        matches!(self.modifier, Modifier::Not | Modifier::NotIn)
     }
 
     fn holds(&self, resource: &Value, base: &BaseUrl) -> bool {
@@ -151,12 +217,13 @@ impl Values {
         if self.parameter.code != "_id" || self.is_negated() {
             return None;
         }
-        // A term that is no id, or that asks for a system, matches nothing; it names no id either.
-        let one = |term: &Term| match term {
-            Term::Token(token) => LogicalId::parse(token.code.as_deref()?),
-            _ => None,
-        };
-        Some(self.any.iter().filter_map(one).collect())
+        let mut ids = Vec::new();
+        for term in &self.any {
+            // A term that is no id, or that asks for a system, matches nothing; it names no id either.
+            let Term::Token(token) = term else { return None };
+            ids.extend(token.code.as_deref().and_then(LogicalId::parse));
+        }
+        Some(ids)
     }
 
     /// The dates of `_lastUpdated`.
@@ -173,7 +240,11 @@ impl Values {
 }
 
 fn is_boolean(term: &Term, yes: bool) -> bool {
-    matches!(term, Term::Token(token) if token.code.as_deref() == Some(if yes { "true" } else { "false" }))
+    match term {
+        Term::Token(token) => token.code.as_deref() == Some(if yes { "true" } else { "false" }),
+        Term::Unlike(term) => !is_boolean(term, yes),
+        _ => false,
+    }
 }
 
 /// What names of parameters are read with.
@@ -259,23 +330,7 @@ impl Grammar<'_> {
             return Err(modifier_unsupported(code));
         }
         check_depth(code, depth)?;
-        let mut links = Vec::new();
-        let mut wrong = None;
-        for kind in targets {
-            match self.filter(kind, rest, value, depth + 1) {
-                Some(Ok(filter)) => links.push((kind, Arc::new(filter))),
-                Some(Err(problem)) => wrong = Some(problem),
-                None => {}
-            }
-        }
-        match (links.is_empty(), wrong) {
-            (false, None) => Ok(Filter::Chain(Chain { parameter: Arc::clone(parameter), links })),
-            // What is wrong for one type is wrong: its records would be left out without a word.
-            (_, Some(problem)) => Err(problem),
-            (true, None) => {
-                Err(refuse(IssueCode::NotSupported, code, "what it points at has no such parameter"))
-            }
-        }
+        chained(parameter, targets, |kind| self.filter(kind, rest, value, depth + 1))
     }
 
     /// `Type:reference:parameter`, behind `_has:`.
@@ -298,7 +353,33 @@ impl Grammar<'_> {
     }
 }
 
-fn check_depth(code: &str, depth: usize) -> Result<(), Problem> {
+/// A chain to each of the types for which `read` finds a filter.
+pub(super) fn chained(
+    parameter: &Arc<Compiled>,
+    targets: Vec<ResourceType>,
+    mut read: impl FnMut(ResourceType) -> Option<Result<Filter, Problem>>,
+) -> Result<Filter, Problem> {
+    let mut links = Vec::new();
+    let mut wrong = None;
+    for kind in targets {
+        match read(kind) {
+            Some(Ok(filter)) => links.push((kind, Arc::new(filter))),
+            Some(Err(problem)) => wrong = Some(problem),
+            None => {}
+        }
+    }
+    match (links.is_empty(), wrong) {
+        (false, None) => Ok(Filter::Chain(Chain { parameter: Arc::clone(parameter), links })),
+        // What is wrong for one type is wrong: its records would be left out without a word.
+        (_, Some(problem)) => Err(problem),
+        (true, None) => {
+            let what = "what it points at has no such parameter";
+            Err(refuse(IssueCode::NotSupported, parameter.code, what))
+        }
+    }
+}
+
+pub(super) fn check_depth(code: &str, depth: usize) -> Result<(), Problem> {
     if depth < LINKS_MAX {
         return Ok(());
     }

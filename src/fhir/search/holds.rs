@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use super::super::definitions::ValueSet;
 use super::super::kinds::ResourceType;
 use super::super::reference::{BaseUrl, Reference};
 use super::Prefix;
@@ -11,7 +12,7 @@ use super::decimal::Decimal;
 use super::fold::fold;
 use super::path::{Datatype, Path};
 use super::span::{Span, span};
-use super::term::{Bounds, System, Target, Term, Token, Unit};
+use super::term::{Bounds, InSet, System, Target, Term, Token, Unit};
 
 impl Term {
     /// Whether a value at the end of a path meets the term. A composite is met by [`super::filter`].
@@ -19,8 +20,11 @@ impl Term {
         match self {
             Self::Begins(text) => any_text(path.datatype, value, &mut |t| fold(t).starts_with(text)),
             Self::Contains(text) => any_text(path.datatype, value, &mut |t| fold(t).contains(text)),
+            Self::Ends(text) => any_text(path.datatype, value, &mut |t| fold(t).ends_with(text)),
+            Self::Same(text) => any_text(path.datatype, value, &mut |t| fold(t) == *text),
             Self::Exactly(text) => any_text(path.datatype, value, &mut |t| t == text),
             Self::Token(token) => token.holds(path, value),
+            Self::In(InSet(set)) => is_in(set, path, value),
             Self::TokenText(text) => any_token_text(path.datatype, value, &mut |t| fold(t).starts_with(text)),
             Self::OfType { system, code, value: number } => is_of_type(value, system, code, number),
             Self::Reference(target) => target.holds(path.datatype, value, base),
@@ -41,6 +45,7 @@ impl Term {
             Self::Below(url) => value.as_str().is_some_and(|text| is_below(text, url)),
             Self::Above(url) => value.as_str().is_some_and(|text| is_below(url, text)),
             Self::Composite(_) => false,
+            Self::Unlike(term) => !term.holds(path, value, base),
         }
     }
 }
@@ -132,6 +137,23 @@ impl Token {
             System::Is(system) => path.codes.as_ref().is_some_and(|set| set.allows_coding(system, code)),
         };
         system_fits && self.lower.as_ref().is_none_or(|wanted| same_lower(wanted, code))
+    }
+}
+
+/// Whether a code is in a set: a coding by its system and code, a `code` by the systems of the set it is bound to.
+fn is_in(set: &ValueSet, path: &Path, value: &Value) -> bool {
+    let coding = |one: &Value| match (str_of(one, "system"), str_of(one, "code")) {
+        (Some(system), Some(code)) => set.allows_coding(system, code),
+        _ => false,
+    };
+    match path.datatype {
+        Datatype::CodeableConcept => items(value, "coding").any(coding),
+        Datatype::Coding => coding(value),
+        Datatype::Code => {
+            let bound = path.codes.as_ref();
+            bound.zip(value.as_str()).is_some_and(|(bound, code)| bound.shares(set, code))
+        }
+        _ => false,
     }
 }
 

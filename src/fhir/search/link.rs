@@ -2,8 +2,8 @@
 //!
 //! May import only std.
 
-use super::Query;
 use super::form::append;
+use super::{Level, Query};
 
 impl Query {
     /// The self link: every parameter the server used, encoded anew.
@@ -29,7 +29,9 @@ impl Query {
         if let Some(patient) = &self.compartment {
             url.push_str(&format!("/Patient/{}", patient.as_str()));
         }
-        url.push_str(&format!("/{}", self.kind.name()));
+        if self.level == Level::Type {
+            url.push_str(&format!("/{}", self.kind.name()));
+        }
         for (name, value) in &self.pairs {
             append(&mut url, name, value);
         }

@@ -26,7 +26,7 @@ use super::super::kinds::ResourceType;
 use super::super::reference::BaseUrl;
 use super::Prefix;
 use super::date::DateRange;
-use super::filter::Values;
+use super::filter::{Filter, Values};
 use super::fold::fold;
 use super::holds::{local, texts};
 use super::index::{Compiled, Searches, Source};
@@ -195,6 +195,24 @@ impl Listed {
         (marks.len() <= ASKED_MAX).then_some(marks)
     }
 
+    /// The marks of which every match of a filter bears one, each with its parameter; `None` if there are none.
+    #[must_use]
+    pub fn marks_of<'f>(&self, filter: &'f Filter) -> Option<Vec<(&'f Compiled, Mark<'static>)>> {
+        let found = match filter {
+            Filter::Values(values) => {
+                let asked = self.asked(values)?;
+                asked.into_iter().map(|mark| (values.parameter.as_ref(), mark)).collect()
+            }
+            // Each of them is borne: the fewest do.
+            Filter::All(all) => all.iter().filter_map(|one| self.marks_of(one)).min_by_key(Vec::len)?,
+            Filter::Any(any) => {
+                any.iter().map(|one| self.marks_of(one)).collect::<Option<Vec<_>>>()?.concat()
+            }
+            Filter::Missing(..) | Filter::Chain(_) | Filter::Has(_) | Filter::Not(_) => return None,
+        };
+        (found.len() <= ASKED_MAX).then_some(found)
+    }
+
     /// Whether a parameter is on the list.
     #[must_use]
     pub fn has(&self, parameter: &Compiled) -> bool {
@@ -271,6 +289,7 @@ fn of_term(parameter: &Compiled, modifier: Modifier, term: &Term) -> Option<Vec<
             vec![Mark::Begins(owned(beginning(text, length)?))]
         }
         Term::Exactly(text) => vec![Mark::Whole(fold(text).into())],
+        Term::Same(text) => vec![Mark::Whole(owned(text))],
         Term::Token(token) => vec![Mark::Code(owned(token.lower.as_ref()?))],
         Term::OfType { value, .. } => vec![Mark::Code(value.to_lowercase().into())],
         Term::Reference(Target::Local(Some(kind), id)) => vec![Mark::Record(*kind, owned(id.as_str()))],

@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::super::super::definitions::loaded;
 use super::super::super::kinds::LogicalId;
-use super::super::{Filter, Handling, Query, Request, form};
+use super::super::{Filter, Handling, Level, Query, Request, form};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -27,7 +27,14 @@ fn query(kind: &str, text: &str) -> Query {
     let kind = ResourceType::from_name(kind).unwrap();
     let now = "2024-06-01T00:00:00Z".parse().unwrap();
     let base = base();
-    let request = Request { kind, searches: searches(), base: &base, handling: Handling::Strict, now };
+    let request = Request {
+        kind,
+        level: Level::Type,
+        searches: searches(),
+        base: &base,
+        handling: Handling::Strict,
+        now,
+    };
     Query::parse(request, &form::decode(text.as_bytes()).unwrap()).unwrap()
 }
 

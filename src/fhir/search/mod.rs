@@ -27,6 +27,7 @@ mod composite;
 pub mod date;
 pub mod decimal;
 pub mod explain;
+pub mod expression;
 pub mod filter;
 pub mod fold;
 pub mod form;
@@ -35,6 +36,7 @@ pub mod include;
 pub mod index;
 mod link;
 pub mod listed;
+mod narrow;
 pub mod parameters;
 mod parse;
 pub mod path;
@@ -46,7 +48,8 @@ pub use filter::Filter;
 pub use include::Include;
 pub use index::{Compiled, Searches};
 pub use listed::{Listed, Mark};
-pub use parse::Request;
+pub use narrow::Narrowness;
+pub use parse::{Request, types};
 pub use sort::SortKey;
 
 use date::DateRange;
@@ -59,6 +62,8 @@ pub const VALUE_BYTES_MAX: usize = 4_096;
 pub const ALTERNATIVES_MAX: usize = 200;
 /// The most links one chain or `_has` follows.
 pub const LINKS_MAX: usize = 4;
+/// The most types one search of the whole system names.
+pub const TYPES_MAX: usize = 20;
 /// The longest cursor, in bytes.
 pub const CURSOR_BYTES_MAX: usize = 1_024;
 /// The matches on a page if `_count` is not given.
@@ -115,11 +120,24 @@ pub enum Total {
     Accurate,
 }
 
+/// Where a search was asked (FHIR R4 search.html#searchcontexts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// `[base]/Type?...`, a patient's compartment among them.
+    Type,
+    /// `[base]?_type=...`, of several types at once.
+    System,
+}
+
 /// One search over one type.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The type.
     pub kind: ResourceType,
+    /// Whether it is one of several types that are searched at once.
+    pub level: Level,
+    /// Only what this List names.
+    pub list: Option<LogicalId>,
     /// The patient in whose compartment a record must be (FHIR R4 compartmentdefinition.html).
     pub compartment: Option<LogicalId>,
     /// What a record must meet, all of it.
@@ -164,6 +182,8 @@ impl Query {
     pub fn of(kind: ResourceType, filters: Vec<Filter>, base: &BaseUrl) -> Self {
         Self {
             kind,
+            level: Level::Type,
+            list: None,
             compartment: None,
             filters,
             count: COUNT_MAX,
@@ -186,20 +206,18 @@ impl Query {
         let mut found = Candidates::default();
         found.patients.extend(self.compartment.iter().map(|patient| vec![patient.clone()]));
         for filter in &self.filters {
-            let Filter::Values(values) = filter else { continue };
-            if let Some(ids) = values.ids() {
+            if let Some(ids) = filter.ids() {
                 match &mut found.ids {
                     Some(known) => known.retain(|id| ids.contains(id)),
                     none => *none = Some(ids),
                 }
-            } else if let Some(terms) = values.updates() {
-                found.limit(&terms);
-            } else if values.parameter.files_under_patients
-                && let Some(targets) = values.targets()
-                && targets.iter().all(|(kind, _)| *kind == ResourceType::PATIENT)
-            {
-                found.patients.push(targets.into_iter().map(|(_, id)| id).collect());
             }
+            if let Filter::Values(values) = filter
+                && let Some(terms) = values.updates()
+            {
+                found.limit(&terms);
+            }
+            found.patients.extend(filter.patients());
         }
         found
     }

@@ -7,20 +7,25 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::super::kinds::ResourceType;
+use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::{IssueCode, Problem};
 use super::super::reference::BaseUrl;
 use super::filter::{Grammar, modifier_unsupported, refuse};
 use super::include::{INCLUDES_MAX, Include};
 use super::sort::{SORT_KEYS_MAX, SortKey, is_sortable};
 use super::term::Reading;
-use super::{COUNT_DEFAULT, COUNT_MAX, CURSOR_BYTES_MAX, Handling, Query, Searches, Total, parameters};
+use super::{
+    COUNT_DEFAULT, COUNT_MAX, CURSOR_BYTES_MAX, Handling, Level, Query, Searches, TYPES_MAX, Total,
+    expression, parameters,
+};
 
 /// What a search is asked in.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     /// The type that is searched.
     pub kind: ResourceType,
+    /// Where it is asked.
+    pub level: Level,
     /// The parameters R4 defines.
     pub searches: &'a Searches,
     /// The server's own base URL.
@@ -37,16 +42,18 @@ impl Query {
     /// # Errors
     /// Everything that is wrong with them; each is a 400.
     pub fn parse(request: Request<'_>, pairs: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let Request { kind, searches, base, handling, now } = request;
-        let mut query = Self { count: COUNT_DEFAULT, ..Self::of(kind, Vec::new(), base) };
-        let grammar = Grammar { searches, reading: Reading { base, now } };
+        let Request { kind, level, searches, base, handling, now } = request;
+        let mut query = Self { level, count: COUNT_DEFAULT, ..Self::of(kind, Vec::new(), base) };
+        let grammar = Grammar { searches, reading: Reading { searches, base, now } };
         let mut problems = Vec::new();
         let mut seen: Vec<&'static str> = Vec::new();
         let mut count_only = false;
         for (index, (name, value)) in pairs.iter().enumerate() {
             let end = name.find(':').unwrap_or(name.len());
             let (code, modifier) = name.split_at_checked(end).unwrap_or((name, ""));
-            let result = if let Some(filter) = grammar.filter(kind, name, value, 0) {
+            let result = if name == "_filter" {
+                expression::parse(grammar, kind, value).map(|filters| query.filters.extend(filters))
+            } else if let Some(filter) = grammar.filter(kind, name, value, 0) {
                 filter.map(|filter| query.filters.push(filter))
             } else if let Some(code) = parameters::control(code) {
                 let repeats = matches!(code, "_include" | "_revinclude");
@@ -114,7 +121,8 @@ impl Query {
             ("_include", _) => return self.include(searches, Direction::Forward, modifier, value),
             ("_revinclude", _) => return self.include(searches, Direction::Back, modifier, value),
             (
-                "_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary" | "_elements" | "_sort",
+                "_count" | "_cursor" | "_total" | "_format" | "_pretty" | "_summary" | "_elements" | "_sort"
+                | "_list" | "_type",
                 _,
             ) if !modifier.is_empty() => {
                 return Err(modifier_unsupported(code));
@@ -133,6 +141,9 @@ impl Query {
                 }
                 self.cursor = Some(text.to_owned());
             }
+            ("_list", text) => self.list = Some(list(text)?),
+            // Which types they are has been read by then (`types`).
+            ("_type", _) if self.level == Level::System => {}
             ("_sort", keys) => self.sort = sort_keys(searches, self.kind, keys)?,
             ("_total", "none") => self.total = Some(Total::None),
             ("_total", "estimate") => self.total = Some(Total::Estimate),
@@ -156,6 +167,41 @@ impl Query {
         }
         Ok(())
     }
+}
+
+/// The id of a List.
+fn list(text: &str) -> Result<LogicalId, Problem> {
+    if text.starts_with('$') {
+        let what = "functional lists are not kept here; name a List by its id";
+        return Err(refuse(IssueCode::NotSupported, "_list", what));
+    }
+    let id = LogicalId::parse(text.strip_prefix("List/").unwrap_or(text));
+    id.ok_or_else(|| refuse(IssueCode::Value, "_list", "expected the id of a List"))
+}
+
+/// The types a search of the whole system names in `_type`, each once.
+///
+/// # Errors
+/// There is none, one is no type, or they are more than [`TYPES_MAX`].
+pub fn types(pairs: &[(String, String)]) -> Result<Vec<ResourceType>, Problem> {
+    let mut named = pairs.iter().filter(|(name, _)| name == "_type");
+    let (Some((_, text)), None) = (named.next(), named.next()) else {
+        let what = "a search of the whole system names its types once: _type=Patient,Observation";
+        return Err(refuse(IssueCode::Required, "_type", what));
+    };
+    let mut types = Vec::new();
+    for (at, name) in text.split(',').enumerate() {
+        if at >= TYPES_MAX {
+            let what = format!("it names more than {TYPES_MAX} types");
+            return Err(refuse(IssueCode::TooCostly, "_type", &what));
+        }
+        let kind = ResourceType::from_name(name);
+        let kind = kind.ok_or_else(|| refuse(IssueCode::Value, "_type", "expected resource types"))?;
+        if !types.contains(&kind) {
+            types.push(kind);
+        }
+    }
+    Ok(types)
 }
 
 /// Which way an inclusion goes.

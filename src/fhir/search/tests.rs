@@ -22,7 +22,8 @@ fn searches() -> &'static Searches {
 
 fn parse(kind: ResourceType, handling: Handling, text: &str) -> Result<Query, Vec<Problem>> {
     let base = base();
-    let request = Request { kind, searches: searches(), base: &base, handling, now: at(NOW) };
+    let level = Level::Type;
+    let request = Request { kind, level, searches: searches(), base: &base, handling, now: at(NOW) };
     Query::parse(request, &form::decode(text.as_bytes()).unwrap())
 }
 
@@ -418,8 +419,6 @@ fn what_r4_defines_and_we_do_not_support_is_refused_under_either_handling() {
     let not = "this server does not support it, and ignores no filter";
     let modifier = "this server does not support this modifier or chain";
     for (kind, text, parameter, what) in [
-        ("Observation", "code:in=x", "code", modifier),
-        ("Observation", "code:not-in=x", "code", modifier),
         ("Observation", "code:above=x", "code", modifier),
         ("Observation", "code:exact=x", "code", modifier),
         ("Observation", "subject:below=x", "subject", modifier),
@@ -432,8 +431,13 @@ fn what_r4_defines_and_we_do_not_support_is_refused_under_either_handling() {
         ("Bundle", "composition=1", "composition", not),
         ("Patient", "_text=x", "_text", not),
         ("Patient", "_content=x", "_content", not),
-        ("Patient", "_filter=x", "_filter", not),
-        ("Patient", "_list=x", "_list", not),
+        ("Patient", "_type=Patient", "_type", not),
+        (
+            "Patient",
+            "_list=$current-problems",
+            "_list",
+            "functional lists are not kept here; name a List by its id",
+        ),
         ("Patient", "_summary=some", "_summary", not),
         ("Patient", "_sort=nothing", "_sort", "expected parameters of the type to sort by"),
         ("Observation", "_sort=code-value-quantity", "_sort", "expected parameters of the type to sort by"),
@@ -604,6 +608,40 @@ fn candidates_are_bounded_by_what_every_parameter_needs() {
 }
 
 #[test]
+fn codes_are_looked_for_in_value_sets() {
+    let observation = json!({"resourceType": "Observation", "status": "final",
+        "code": {"coding": [{"system": "http://hl7.org/fhir/observation-status", "code": "amended"}]},
+        "category": [{"coding": [{"system": "https://elsewhere.example", "code": "final"}]}]});
+    let set = "http://hl7.org/fhir/ValueSet/observation-status";
+    check(
+        &observation,
+        &[
+            &format!("status:in={set}"),
+            &format!("status:in={set}%7C4.0.1"),
+            &format!("code:in={set}"),
+            &format!("category:not-in={set}"),
+            "status:not-in=http://hl7.org/fhir/ValueSet/administrative-gender",
+            &format!("_filter=status%20in%20{set}"),
+            &format!("_filter=category%20ni%20{set}"),
+        ],
+        &[
+            &format!("status:not-in={set}"),
+            &format!("category:in={set}"),
+            "status:in=http://hl7.org/fhir/ValueSet/encounter-status",
+            &format!("_filter=status%20ni%20{set}"),
+        ],
+    );
+    let what = "expected the URL of a ValueSet of R4 whose codes this server knows: one that an element must be from";
+    for unknown in
+        ["https://elsewhere.example/x", "http://hl7.org/fhir/ValueSet/mimetypes", "observation-status"]
+    {
+        let text = format!("status:in={unknown}");
+        let said = format!("Search parameter status: {what}.");
+        check_refused("Observation", &text, IssueCode::NotSupported, &said);
+    }
+}
+
+#[test]
 fn a_search_is_explained_by_what_narrows_it() {
     let listed = Listed::of(searches(), &[]).unwrap();
     for (kind, text, lines) in [
@@ -611,7 +649,7 @@ fn a_search_is_explained_by_what_narrows_it() {
             "Patient",
             "name=ang&gender=female",
             vec![
-                "name: 1 blind marks are asked for; the database sees which records share a beginning of a text",
+                "name: finds records by 1 blind mark; the database sees which records share a beginning of a text",
                 "gender: matched on each record that is opened; no mark finds it as it is asked",
                 "opened: the Patient records that bear such marks",
             ],
@@ -647,7 +685,7 @@ proptest! {
         let Ok(pairs) = form::decode(text.as_bytes()) else { return Ok(()) };
         let base = base();
         let request = Request {
-            kind: ResourceType::OBSERVATION, searches: searches(), base: &base, handling: Handling::Lenient, now: at(NOW),
+            kind: ResourceType::OBSERVATION, level: Level::Type, searches: searches(), base: &base, handling: Handling::Lenient, now: at(NOW),
         };
         if let Ok(query) = Query::parse(request, &pairs) {
             let link = query.self_link();

@@ -158,6 +158,11 @@ async fn get(app: &App, ask: &mut Ask, target: Target) -> Result<Audited<Answer>
             ask.subset = super::subset(Some(&query), None)?;
             search::run(app, ask, kind, Some(&query), None).await
         }
+        Target::SystemSearch(query) => {
+            ask.access.interaction = "search-system";
+            ask.subset = super::subset(Some(&query), None)?;
+            search::of_system(app, ask, Some(&query), None).await
+        }
         _ => Err(not_supported()),
     }
 }
@@ -209,6 +214,7 @@ fn describe(entry: &Entry) -> String {
         }
         Target::Search(kind, query) => format!("{}?{query}", kind.name()),
         Target::SystemHistory(_) => "_history".to_owned(),
+        Target::SystemSearch(query) => format!("?{query}"),
         _ => String::new(),
     };
     let condition = entry.if_none_exist.as_ref().map(|query| format!("?{query}")).unwrap_or_default();

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use super::super::{
     ATTEMPTS_MAX, Ask, Failure, condition, create, delete,
     desk::{Desk, Draft, Ready},
-    forbidden, malformed, patch, read, search, subset, update,
+    forbidden,
+    integrity::Plans,
+    malformed, patch, read, search, subset, update,
 };
 use super::{
     conditions, describe, not_supported,
@@ -20,7 +22,7 @@ use crate::{
     fhir::{
         bundle::{self, Condition, Entry, Method, Settled, Step, Target},
         kinds::{LogicalId, ResourceType},
-        outcome::{IssueCode, Problem},
+        outcome::{IssueCode, OperationOutcome, Problem},
         subset::Subset,
     },
     gate::Act,
@@ -184,6 +186,17 @@ async fn prepare(
         .filter_map(|step| step.written.clone())
         .collect();
     desk.foresee(targets).await?;
+    let mut plans = Plans::default();
+    for step in &*steps {
+        let Some((kind, id)) = &step.written else { continue };
+        let key = (*kind, desk.key(*kind, id));
+        if step.entry.method == Method::Delete {
+            plans.buries.insert(key);
+        } else {
+            plans.writes.insert(key);
+        }
+    }
+    desk.plans(plans);
     let mut work = Work { replies: (0..count).map(|_| Reply::default()).collect(), ..Work::default() };
     work.released = std::mem::take(&mut grounds.released);
     let mut fresh = Fresh::new();
@@ -215,11 +228,30 @@ fn at_entry(failure: Failure, place: &str) -> Failure {
         Failure::Refused(Refusal::Malformed(problems), denied) => {
             Failure::Refused(Refusal::Malformed(at(problems)), denied)
         }
+        Failure::Refused(Refusal::Invalid(problems), denied) => {
+            Failure::Refused(Refusal::Invalid(inside(problems, place)), denied)
+        }
+        Failure::Told(Refusal::Invalid(problems), released) => {
+            Failure::Told(Refusal::Invalid(inside(problems, place)), released)
+        }
         Failure::Told(Refusal::Unmet(problems), released) => {
             Failure::Told(Refusal::Unmet(at(problems)), released)
         }
         other => other,
     }
+}
+
+/// The same problems of a resource, as places in the Bundle.
+fn inside(problems: Vec<Problem>, place: &str) -> Vec<Problem> {
+    let placed = problems.into_iter().map(|problem| match problem.expression.as_deref() {
+        Some(inner) if inner.starts_with("Bundle.") => problem,
+        Some(inner) => {
+            let inner = inner.split_once('.').map_or(String::new(), |(_, rest)| format!(".{rest}"));
+            problem.at(format!("{place}.resource{inner}"))
+        }
+        None => problem.at(place),
+    });
+    placed.collect()
 }
 
 async fn run_step(
@@ -259,7 +291,9 @@ async fn run_step(
             ready.written.change.criteria.extend(criterion);
             work.written.push(ready.written);
             fresh.insert((kind, id.as_str().to_owned()), (ready.json, ready.version, ready.updated));
-            Ok(reply(app, kind, &id, status, ready.version, ready.updated))
+            let said = OperationOutcome(ready.warnings);
+            let outcome = (!said.0.is_empty()).then(|| said.to_bytes());
+            Ok(Reply { outcome, ..reply(app, kind, &id, status, ready.version, ready.updated) })
         }
         _ => look(app, &ask, &step.entry, work, fresh).await,
     }

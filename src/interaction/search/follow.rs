@@ -4,7 +4,7 @@
 //! there. All records opened for one request, a Bundle with all its searches among them, count against one bound.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
@@ -20,8 +20,8 @@ use super::{
 use crate::{
     app::App,
     fhir::{
-        kinds::ResourceType,
-        reference::BaseUrl,
+        kinds::{LogicalId, ResourceType},
+        reference::{BaseUrl, Reference},
         search::{
             Compiled, Filter, Query,
             filter::{Chain, Has},
@@ -112,6 +112,19 @@ impl<'a> Scout<'a> {
         Ok(found)
     }
 
+    /// The records of a type that a List names and does not say were taken off it (FHIR R4 search.html#list). A List
+    /// the caller may not see is as if it were not there: nothing is on it.
+    pub(super) async fn items(&self, list: &LogicalId, kind: ResourceType) -> Result<HashSet<Uuid>, Failure> {
+        if !self.may_approach(ResourceType::LIST) {
+            return Ok(HashSet::new());
+        }
+        let key = self.keys.opaque(ResourceType::LIST, list.as_str());
+        let found = self.fetch(vec![(ResourceType::LIST, key)]).await?;
+        let asked = (self.keys.as_ref(), &self.app.base, kind);
+        let keys = found.iter().flat_map(|(record, _)| record.opened.examine(&asked, items));
+        Ok(keys.map(|(_, key)| key).collect())
+    }
+
     /// What a record points at by a parameter.
     pub(super) fn links(&self, record: &Record, parameter: &Compiled) -> Vec<Key> {
         record
@@ -128,13 +141,34 @@ impl<'a> Scout<'a> {
         filter: &'f Filter,
     ) -> BoxFuture<'f, Result<bool, Failure>> {
         Box::pin(async move {
+            let asked = (filter, &self.app.base);
+            let decided = record.opened.examine(&asked, |plain, (filter, base)| {
+                // A resource of ours parses; if it does not, it meets nothing.
+                let Ok(resource) = serde_json::from_slice::<Value>(&plain.json) else { return Some(false) };
+                filter.holds(&resource, base)
+            });
+            if let Some(held) = decided {
+                return Ok(held);
+            }
             match filter {
-                Filter::Values(_) | Filter::Missing(..) => {
-                    Ok(record.opened.examine(&(filter, &self.app.base), |plain, (filter, base)| {
-                        serde_json::from_slice::<Value>(&plain.json)
-                            .is_ok_and(|it| filter.holds(&it, base) == Some(true))
-                    }))
+                Filter::Values(_) | Filter::Missing(..) => Ok(false),
+                Filter::All(all) => {
+                    for one in all {
+                        if !self.meets(record, one).await? {
+                            return Ok(false);
+                        }
+                    }
+                    Ok(true)
                 }
+                Filter::Any(any) => {
+                    for one in any {
+                        if self.meets(record, one).await? {
+                            return Ok(true);
+                        }
+                    }
+                    Ok(false)
+                }
+                Filter::Not(one) => Ok(!self.meets(record, one).await?),
                 Filter::Chain(chain) => self.chain(record, chain).await,
                 Filter::Has(has) => self.has(record, has).await,
             }
@@ -170,6 +204,14 @@ impl<'a> Scout<'a> {
         let found = Hunt::new(self, &query, vec![pointing]).await?.first(1).await?;
         Ok(!found.is_empty())
     }
+}
+
+fn items(plain: &Plain, (keys, base, kind): &(&TenantKeys, &BaseUrl, ResourceType)) -> Vec<Key> {
+    let resource = serde_json::from_slice::<Value>(&plain.json).unwrap_or_default();
+    let entries = resource.get("entry").and_then(Value::as_array).into_iter().flatten();
+    let standing = entries.filter(|entry| entry.get("deleted") != Some(&Value::Bool(true)));
+    let local = standing.filter_map(|entry| Reference::of(entry.get("item")?, base)?.local());
+    local.filter(|(of, _)| of == kind).map(|(of, id)| (of, keys.opaque(of, id.as_str()))).collect()
 }
 
 /// The records of this server that a parameter's references point at, by opaque key.

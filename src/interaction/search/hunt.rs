@@ -17,7 +17,7 @@ use crate::{
         compartment::can_be_about_a_patient,
         kinds::{LogicalId, ResourceType},
         reference::BaseUrl,
-        search::{Candidates, Compiled, Filter, Query, Total, sort},
+        search::{Candidates, Compiled, Filter, Narrowness, Query, Total, sort},
     },
     refusal::Refusal,
     seal::{Opened, Plain, TenantKeys},
@@ -70,19 +70,6 @@ pub(super) struct Hunt<'a> {
     following: Vec<&'a Filter>,
 }
 
-/// How few candidates a search comes down to without opening any.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Narrowness {
-    /// All records of a type about patients: too many.
-    None,
-    /// All records of a type about nobody, or whatever is newest.
-    Type,
-    /// Those that bear a mark.
-    Marks,
-    /// Those of some patients, or single ones.
-    Few,
-}
-
 impl<'a> Hunt<'a> {
     /// Plans a search: decides for each link from which end it is followed, and follows those that are followed
     /// from the far end.
@@ -93,8 +80,12 @@ impl<'a> Hunt<'a> {
     ) -> BoxFuture<'a, Result<Self, Failure>> {
         Box::pin(async move {
             let candidates = query.candidates();
+            let keys = match &query.list {
+                Some(list) => Some(scout.items(list, query.kind).await?),
+                None => None,
+            };
             let mut hunt =
-                Self { scout, query, candidates, pointing, keys: None, marked: None, following: Vec::new() };
+                Self { scout, query, candidates, pointing, keys, marked: None, following: Vec::new() };
             for filter in query.joins() {
                 if !hunt.is_followed_from_afar(filter).await? {
                     hunt.following.push(filter);
@@ -108,7 +99,7 @@ impl<'a> Hunt<'a> {
     /// Follows a link from its far end if that comes down to fewer records; `false` if it was not.
     async fn is_followed_from_afar(&mut self, filter: &Filter) -> Result<bool, Failure> {
         let near = self.narrowness();
-        let base = &self.scout.app.base;
+        let (base, listed) = (&self.scout.app.base, &self.scout.app.listed);
         match filter {
             Filter::Chain(chain) => {
                 let queries: Vec<Query> = chain
@@ -116,7 +107,7 @@ impl<'a> Hunt<'a> {
                     .iter()
                     .map(|(kind, filter)| Query::of(*kind, vec![filter.as_ref().clone()], base))
                     .collect();
-                let far = queries.iter().map(|query| self.scout.narrowness(query)).min();
+                let far = queries.iter().map(|query| Narrowness::of(query, listed)).min();
                 if near == Narrowness::Few || near > Narrowness::None && far < Some(Narrowness::Marks) {
                     return Ok(false);
                 }
@@ -131,7 +122,7 @@ impl<'a> Hunt<'a> {
             }
             Filter::Has(has) => {
                 let query = Query::of(has.source, vec![(*has.filter).clone()], base);
-                let far = self.scout.narrowness(&query);
+                let far = Narrowness::of(&query, listed);
                 let is_nearer = near == Narrowness::Few && far < Narrowness::Few;
                 if is_nearer || near > Narrowness::None && far == Narrowness::None {
                     return Ok(false);
@@ -151,6 +142,8 @@ impl<'a> Hunt<'a> {
                     none => *none = Some(keys),
                 }
             }
+            // Links inside an expression are followed from each candidate.
+            Filter::All(_) | Filter::Any(_) | Filter::Not(_) => return Ok(false),
             Filter::Values(_) | Filter::Missing(..) => {}
         }
         Ok(true)
@@ -170,7 +163,7 @@ impl<'a> Hunt<'a> {
     }
 
     pub(super) fn narrowness(&self) -> Narrowness {
-        let own = self.scout.narrowness(self.query);
+        let own = Narrowness::of(self.query, &self.scout.app.listed);
         if self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients) {
             return Narrowness::Few;
         }
@@ -205,15 +198,15 @@ impl<'a> Hunt<'a> {
     }
 
     /// The page after a position.
-    pub(super) async fn page(&self, after: Option<Position>) -> Result<Matches, Failure> {
+    pub(super) async fn page(&self, after: Option<&Position>) -> Result<Matches, Failure> {
         if self.query.sort.is_empty() { self.newest_first(after).await } else { self.sorted(after).await }
     }
 
-    async fn newest_first(&self, after: Option<Position>) -> Result<Matches, Failure> {
+    async fn newest_first(&self, after: Option<&Position>) -> Result<Matches, Failure> {
         let count = usize::try_from(self.query.count).unwrap_or(usize::MAX);
         let counting = self.query.is_count_only() || self.query.total == Some(Total::Accurate);
         let first_page = after.is_none();
-        let after = after.map(|after| (after.updated, after.key));
+        let after = after.map(|after| after.before(self.query.kind));
         // The total is that of the search, wherever the page starts: counting begins at the beginning.
         let mut position = if counting { None } else { after };
         let mut matches = Matches { page: Vec::new(), more: false, total: None, counted: Vec::new() };
@@ -248,7 +241,7 @@ impl<'a> Hunt<'a> {
     }
 
     /// Opens every match, and keeps those of the page.
-    async fn sorted(&self, after: Option<Position>) -> Result<Matches, Failure> {
+    async fn sorted(&self, after: Option<&Position>) -> Result<Matches, Failure> {
         let count = usize::try_from(self.query.count).unwrap_or(usize::MAX);
         let counting = self.query.is_count_only() || self.query.total == Some(Total::Accurate);
         let first_page = after.is_none();
@@ -262,7 +255,7 @@ impl<'a> Hunt<'a> {
                 position = Some((row.at.updated, row.at.key));
                 let Some(found) = self.try_match(row).await? else { continue };
                 total += 1;
-                if after.as_ref().is_none_or(|after| found.comes_after(after)) {
+                if after.is_none_or(|after| found.comes_after(after)) {
                     page.push(found);
                 } else if counting {
                     counted.push(found.counted());
@@ -345,40 +338,11 @@ impl Pointing {
     }
 }
 
-impl Scout<'_> {
-    /// How far a query's own filters narrow it.
-    fn narrowness(&self, query: &Query) -> Narrowness {
-        let candidates = query.candidates();
-        let is_marked = |filter: &Filter| match filter {
-            Filter::Values(values) => self.app.listed.asked(values).is_some(),
-            _ => false,
-        };
-        // Spans of _lastUpdated are what the store is ordered by.
-        let is_browsing = query.filters.iter().all(
-            |filter| matches!(filter, Filter::Values(values) if values.parameter.code == "_lastUpdated"),
-        );
-        if candidates.ids.is_some() || !candidates.patients.is_empty() {
-            Narrowness::Few
-        } else if query.filters.iter().any(is_marked) {
-            Narrowness::Marks
-        } else if is_browsing || !can_be_about_a_patient(query.kind) {
-            Narrowness::Type
-        } else {
-            Narrowness::None
-        }
-    }
-}
-
 /// Nothing narrows the search: says what would.
 pub(super) fn undeclared(query: &Query, pointing: &[Pointing]) -> Failure {
     let kind = query.kind.name();
-    let of_filters = query.filters.iter().filter_map(|filter| match filter {
-        Filter::Values(values) => Some(values.parameter.code),
-        Filter::Missing(parameter, _) => Some(parameter.code),
-        Filter::Chain(chain) => Some(chain.parameter.code),
-        Filter::Has(_) => None,
-    });
-    let codes = of_filters.chain(pointing.iter().map(|one| one.parameter.code));
+    let codes =
+        query.filters.iter().flat_map(Filter::codes).chain(pointing.iter().map(|one| one.parameter.code));
     let names: Vec<String> = codes.map(|code| format!("{kind}.{code}")).collect();
     let what = if names.is_empty() { "what it asks for".to_owned() } else { names.join(", ") };
     let text = format!(
@@ -393,14 +357,18 @@ impl Found {
         (self.record.at.kind, self.record.at.key)
     }
 
-    /// By the keys asked for, then newest first, then by opaque key: no two records are equal.
-    fn order(&self, other: &Self) -> std::cmp::Ordering {
+    /// By the keys asked for, then newest first, then by opaque key and type: no two records are equal.
+    pub(super) fn order(&self, other: &Self) -> std::cmp::Ordering {
         let newest = |found: &Self| (found.record.at.updated, found.record.at.key);
-        self.place.compare(&other.place).then_with(|| newest(other).cmp(&newest(self)))
+        let kind = |found: &Self| found.record.at.kind.code();
+        let place = self.place.compare(&other.place);
+        place.then_with(|| newest(other).cmp(&newest(self))).then_with(|| kind(self).cmp(&kind(other)))
     }
 
     fn comes_after(&self, position: &Position) -> bool {
         let at = (self.record.at.updated, self.record.at.key);
-        self.place.compare(&position.place).then_with(|| (position.updated, position.key).cmp(&at)).is_gt()
+        let place = self.place.compare(&position.place);
+        let place = place.then_with(|| (position.updated, position.key).cmp(&at));
+        place.then_with(|| self.record.at.kind.code().cmp(&position.kind)).is_gt()
     }
 }

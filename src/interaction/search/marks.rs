@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{
     Failure,
     follow::Key,
-    hunt::{Hunt, Narrowness, undeclared},
+    hunt::{Hunt, undeclared},
     too_costly,
 };
-use crate::{fhir::search::Filter, seal::BlindMark, store::row::Row};
+use crate::{fhir::search::Narrowness, seal::BlindMark, store::row::Row};
 
 /// The place of a record in the order of updates.
 pub(super) type Place = (DateTime<Utc>, Uuid);
@@ -52,11 +52,8 @@ impl Hunt<'_> {
         }
         let (app, keys) = (self.scout.app, &self.scout.keys);
         let mut groups: Vec<Vec<BlindMark>> = Vec::new();
-        for filter in &self.query.filters {
-            let Filter::Values(values) = filter else { continue };
-            if let Some(asked) = app.listed.asked(values) {
-                groups.push(asked.iter().map(|mark| keys.mark(&values.parameter, mark)).collect());
-            }
+        for asked in self.query.filters.iter().filter_map(|filter| app.listed.marks_of(filter)) {
+            groups.push(asked.iter().map(|(parameter, mark)| keys.mark(parameter, mark)).collect());
         }
         for one in self.pointing.iter().filter(|one| app.listed.has(&one.parameter)) {
             let mark = |(kind, key): &Key| keys.record_mark(&one.parameter, *kind, *key);

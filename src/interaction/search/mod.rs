@@ -1,4 +1,4 @@
-//! search-type (FHIR R4 http.html#search): candidates, opened, permitted, matched exactly, then counted.
+//! search-type, search-system (FHIR R4 http.html#search): candidates, opened, permitted, matched, then counted.
 //!
 //! ```text
 //! parse -> plan (which links to follow from which side) -> candidates -> open -> permit -> match -> follow links
@@ -13,6 +13,9 @@ mod follow;
 mod hunt;
 mod include;
 mod marks;
+mod system;
+
+pub use system::of_system;
 
 use super::{
     Ask, Failure, Spent, forbidden, malformed,
@@ -25,13 +28,14 @@ use crate::{
         compartment::can_be_in_compartment,
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
-        search::{Handling, Query, Request, form},
+        search::{Handling, Level, Query, Request, form},
     },
     gate::{Act, Permit},
     ledger::{Audited, Released},
     refusal::Refusal,
     seal::Opened,
 };
+use cursor::Position;
 use follow::Scout;
 use hunt::Hunt;
 
@@ -96,20 +100,18 @@ pub async fn in_compartment(
 
 async fn hunt(app: &App, ask: &Ask, query: Query) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
     let scout = Scout::new(app, ask)?;
-    let after = match &query.cursor {
-        None => None,
-        Some(text) => {
-            Some(cursor::read(&scout.keys, &ask.caller, &query, text, scout.view.now).ok_or_else(|| {
-                malformed(
-                    IssueCode::Expired,
-                    "_cursor: expected what a next link of this search held; it is good for an hour.",
-                )
-            })?)
-        }
-    };
-    let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after).await?;
+    let after = position(&scout, &query)?;
+    let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
     let included = include::gather(&scout, &query, &matches.page).await?;
     answer::make(&scout, &query, matches, included)
+}
+
+/// Where the page starts, if the query says.
+fn position(scout: &Scout<'_>, query: &Query) -> Result<Option<Position>, Failure> {
+    let Some(text) = &query.cursor else { return Ok(None) };
+    let place = cursor::read(&scout.keys, &scout.ask.caller, query, text, scout.view.now);
+    let text = "_cursor: expected what a next link of this search held; it is good for an hour.";
+    place.ok_or_else(|| malformed(IssueCode::Expired, text)).map(Some)
 }
 
 /// The current records of a type that a query finds and the caller may see, newest first, at most `most`: what
@@ -150,7 +152,8 @@ fn parse(
 ) -> Result<Query, Failure> {
     let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
     let now = ask.view(app).now;
-    let request = Request { kind, searches: &app.searches, base: &app.base, handling, now };
+    let level = Level::Type;
+    let request = Request { kind, level, searches: &app.searches, base: &app.base, handling, now };
     Query::parse(request, &pairs).map_err(|problems| Refusal::Malformed(problems).into())
 }
 

@@ -86,6 +86,19 @@ fn rows() -> Vec<Row> {
             ..row("POST", "/fhir", "/fhir")
         },
         Row {
+            denied: desk("/fhir?_type=Patient,Observation&_id=ann", 403),
+            ..row("GET", "/fhir", "/fhir?_type=Patient,Observation&_id=ann")
+        },
+        Row {
+            denied: desk("/fhir?_type=Observation&_id=pulse", 403),
+            ..row("HEAD", "/fhir", "/fhir?_type=Observation&_id=pulse")
+        },
+        Row {
+            body: Body::Form(|| "_type=Observation&_id=pulse".to_owned()),
+            denied: desk("/fhir/_search", 403),
+            ..row("POST", "/fhir/_search", "/fhir/_search")
+        },
+        Row {
             denied: desk("/fhir/Observation?patient=ann", 403),
             ..row("GET", "/fhir/<kind>", "/fhir/Observation?patient=ann")
         },

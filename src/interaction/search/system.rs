@@ -1,0 +1,92 @@
+//! search-system (FHIR R4 http.html#search): several types at once, in one order.
+//!
+//! Each type is searched as it would be alone, down to the page that starts at the same place; of those pages the first
+//! matches are the page. What a type brings beyond it is not disclosed.
+
+use super::{Failure, Found, Hunt, Position, Scout, answer, forbidden, hunt::Matches, include, position};
+use crate::{
+    answer::Answer,
+    app::App,
+    fhir::{
+        outcome::{IssueCode, Problem},
+        search::{Level, Query, Request, Total, form, types},
+    },
+    gate::Act,
+    interaction::{Ask, audit_events},
+    ledger::Audited,
+    refusal::Refusal,
+};
+
+/// `GET [base]?_type=A,B&...`, and `POST [base]/_search` with the parameters in the body.
+///
+/// # Errors
+/// [`Failure`] as every interaction.
+pub async fn of_system(
+    app: &App,
+    ask: &Ask,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+) -> Result<Audited<Answer>, Failure> {
+    let queries = parse(app, ask, query, body)?;
+    // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
+    let first = queries.first().ok_or(Refusal::Internal)?;
+    let scout = Scout::new(app, ask)?;
+    let after = position(&scout, first)?;
+    let matches = merge(&scout, &queries, after.as_ref()).await?;
+    let included = include::gather(&scout, first, &matches.page).await?;
+    let (released, answer) = answer::make(&scout, first, matches, included)?;
+    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+}
+
+/// The same question for each of the types.
+fn parse(app: &App, ask: &Ask, query: Option<&str>, body: Option<&[u8]>) -> Result<Vec<Query>, Failure> {
+    let malformed = |problem: Problem| Failure::from(Refusal::Malformed(vec![problem]));
+    let pairs = form::decode_both(query, body).map_err(malformed)?;
+    let now = ask.view(app).now;
+    let mut queries: Vec<Query> = Vec::new();
+    for kind in types(&pairs).map_err(malformed)? {
+        if audit_events::searches_log(app, ask, kind) {
+            let text = "The log is searched by itself: GET [base]/AuditEvent.";
+            return Err(Refusal::NotSupported(text.to_owned()).into());
+        }
+        app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+        let level = Level::System;
+        let handling = ask.handling;
+        let request = Request { kind, level, searches: &app.searches, base: &app.base, handling, now };
+        let query = Query::parse(request, &pairs).map_err(Refusal::Malformed)?;
+        // A filter that one of the types does not have would release more of it than was asked for.
+        let same = |other: &Query| {
+            other.ignored.iter().map(|one| &one.text).eq(query.ignored.iter().map(|one| &one.text))
+        };
+        if !queries.last().is_none_or(same) {
+            let text = "A parameter of a search of several types must be defined for each of them.";
+            return Err(malformed(
+                Problem::error(IssueCode::NotSupported, text).by("search.unknown-parameter"),
+            ));
+        }
+        queries.push(query);
+    }
+    Ok(queries)
+}
+
+/// The page of all of them.
+async fn merge(scout: &Scout<'_>, queries: &[Query], after: Option<&Position>) -> Result<Matches, Failure> {
+    let mut merged = Matches { page: Vec::new(), more: false, total: Some(0), counted: Vec::new() };
+    for query in queries {
+        let its = Hunt::new(scout, query, Vec::new()).await?.page(after).await?;
+        merged.page.extend(its.page);
+        merged.more |= its.more;
+        merged.total = merged.total.zip(its.total).map(|(all, its)| all.saturating_add(its));
+        merged.counted.extend(its.counted);
+    }
+    let Some(first) = queries.first() else { return Ok(merged) };
+    merged.page.sort_unstable_by(Found::order);
+    let count = usize::try_from(first.count).unwrap_or(usize::MAX);
+    let rest = merged.page.split_off(count.min(merged.page.len()));
+    merged.more |= !rest.is_empty();
+    // What is counted is told of, on this page or not.
+    if first.total == Some(Total::Accurate) {
+        merged.counted.extend(rest.into_iter().map(Found::counted));
+    }
+    Ok(merged)
+}
