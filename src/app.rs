@@ -15,6 +15,7 @@ use crate::{
         definitions::Definitions,
         reference::BaseUrl,
         search::{Listed, Searches},
+        terminology::Shipped,
     },
     gate::Gate,
     identity::Doorman,
@@ -33,6 +34,8 @@ pub struct App {
     pub definitions: Definitions,
     /// The search parameters of R4, compiled.
     pub searches: Searches,
+    /// The codes of R4, which searches by sets of codes are read with.
+    pub terms: Shipped,
     /// The search parameters that find records without a patient being named.
     pub listed: Listed,
     /// What happens to references that lead nowhere.

@@ -208,14 +208,6 @@ impl ValueSet {
     }
 }
 
-impl ValueSet {
-    /// Whether a code that is bound to this set is in another one too, under one system.
-    #[must_use]
-    pub fn shares(&self, other: &Self, code: &str) -> bool {
-        self.systems.iter().any(|(system, codes)| holds(codes, code) && other.allows_coding(system, code))
-    }
-}
-
 fn holds(codes: &[Box<str>], code: &str) -> bool {
     codes.binary_search_by(|c| c.as_ref().cmp(code)).is_ok()
 }
@@ -271,11 +263,6 @@ impl Definitions {
     #[must_use]
     pub fn value_set(&self, id: ValueSetId) -> Option<&ValueSet> {
         self.value_sets.get(usize::from(id.0))
-    }
-
-    /// The `ValueSet`s whose codes are listed: what elements are bound to with strength required.
-    pub fn enumerated(&self) -> impl Iterator<Item = &ValueSet> {
-        self.value_sets.iter().filter(|set| !set.systems.is_empty())
     }
 
     /// All types.

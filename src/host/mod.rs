@@ -43,6 +43,7 @@ use crate::{
         definitions::Definitions,
         reference::BaseUrl,
         search::{Listed, Searches},
+        terminology::Shipped,
     },
     gate::Gate,
     http::{
@@ -183,6 +184,7 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         started: clock.now(),
         clock,
         integrity: config.fhir.integrity(),
+        terms: Shipped::default(),
         listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
         searches,
         definitions,

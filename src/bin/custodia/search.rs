@@ -10,6 +10,7 @@ use custodia::{
         kinds::ResourceType,
         reference::BaseUrl,
         search::{Handling, Level, Listed, Query, Request, Searches, explain::explain, form},
+        terminology::Shipped,
     },
     host::StartError,
 };
@@ -33,9 +34,10 @@ pub(crate) fn run(search: &Search, config: &Config) -> Result<(), Failure> {
     let kind = ResourceType::from_name(name).ok_or("expected Type?parameter=value")?;
     let searches = Searches::compile(&Definitions::load().map_err(StartError::from)?);
     let listed = Listed::of(&searches, &config.search.population).map_err(StartError::Population)?;
+    let terms = Shipped::default();
     let base = BaseUrl::parse(&config.fhir_base(config.portal.address.port())).ok_or(StartError::Base)?;
     let (level, handling, now) = (Level::Type, Handling::Strict, Clock::machine().now());
-    let request = Request { kind, level, searches: &searches, base: &base, handling, now };
+    let request = Request { kind, level, searches: &searches, terms: &terms, base: &base, handling, now };
     let pairs = form::decode(parameters.as_bytes()).map_err(|problem| problem.text.into_owned())?;
     let query = Query::parse(request, &pairs).map_err(|problems| {
         problems.iter().map(|problem| problem.text.as_ref()).collect::<Vec<_>>().join("\n")

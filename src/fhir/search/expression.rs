@@ -251,9 +251,14 @@ impl<'a> Reader<'a> {
                 Kind::Date | Kind::Number | Kind::Quantity,
                 "eq" | "ne" | "gt" | "lt" | "ge" | "le" | "ap" | "sa" | "eb",
             ) => read(&format!("{operator}{value}"))?,
-            (Kind::Token, "in" | "ni") => {
-                let term = self.grammar.reading.term(parameter, Modifier::In, &value).map_err(refused)?;
-                if operator == "in" { term } else { Term::Unlike(Box::new(term)) }
+            (Kind::Token, "in" | "ni" | "ss" | "sb") => {
+                let modifier = match operator {
+                    "ss" => Modifier::Below,
+                    "sb" => Modifier::Above,
+                    _ => Modifier::In,
+                };
+                let term = self.grammar.reading.term(parameter, modifier, &value).map_err(refused)?;
+                if operator == "ni" { Term::Unlike(Box::new(term)) } else { term }
             }
             (Kind::Date, "po") => match read(&value)? {
                 Term::Date(super::Prefix::Eq, range) => Term::Date(super::Prefix::Ap, range),

@@ -4,15 +4,15 @@
 
 use serde_json::Value;
 
-use super::super::definitions::ValueSet;
 use super::super::kinds::ResourceType;
 use super::super::reference::{BaseUrl, Reference};
 use super::Prefix;
+use super::codes::Codes;
 use super::decimal::Decimal;
 use super::fold::fold;
 use super::path::{Datatype, Path};
 use super::span::{Span, span};
-use super::term::{Bounds, InSet, System, Target, Term, Token, Unit};
+use super::term::{Bounds, System, Target, Term, Token, Unit};
 
 impl Term {
     /// Whether a value at the end of a path meets the term. A composite is met by [`super::filter`].
@@ -24,7 +24,7 @@ impl Term {
             Self::Same(text) => any_text(path.datatype, value, &mut |t| fold(t) == *text),
             Self::Exactly(text) => any_text(path.datatype, value, &mut |t| t == text),
             Self::Token(token) => token.holds(path, value),
-            Self::In(InSet(set)) => is_in(set, path, value),
+            Self::In(codes) => is_in(codes, path, value),
             Self::TokenText(text) => any_token_text(path.datatype, value, &mut |t| fold(t).starts_with(text)),
             Self::OfType { system, code, value: number } => is_of_type(value, system, code, number),
             Self::Reference(target) => target.holds(path.datatype, value, base),
@@ -140,19 +140,18 @@ impl Token {
     }
 }
 
-/// Whether a code is in a set: a coding by its system and code, a `code` by the systems of the set it is bound to.
-fn is_in(set: &ValueSet, path: &Path, value: &Value) -> bool {
+/// Whether a code is among these: a coding by its system and code, a `code` by the systems of the set it is bound to.
+fn is_in(codes: &Codes, path: &Path, value: &Value) -> bool {
     let coding = |one: &Value| match (str_of(one, "system"), str_of(one, "code")) {
-        (Some(system), Some(code)) => set.allows_coding(system, code),
+        (Some(system), Some(code)) => codes.holds(system, code),
         _ => false,
     };
     match path.datatype {
         Datatype::CodeableConcept => items(value, "coding").any(coding),
         Datatype::Coding => coding(value),
-        Datatype::Code => {
-            let bound = path.codes.as_ref();
-            bound.zip(value.as_str()).is_some_and(|(bound, code)| bound.shares(set, code))
-        }
+        Datatype::Code => path.codes.as_ref().zip(value.as_str()).is_some_and(|(bound, code)| {
+            codes.systems_of(code).any(|system| bound.allows_coding(system, code))
+        }),
         _ => false,
     }
 }

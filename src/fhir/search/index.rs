@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::compartment;
-use super::super::definitions::{Definitions, ValueSet};
+use super::super::definitions::Definitions;
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::reference::BaseUrl;
 use super::composite;
@@ -133,8 +133,6 @@ impl Compiled {
 pub struct Searches {
     /// In the order of [`ResourceType::all`], whose codes count from 1; sorted by code.
     types: Vec<Vec<Arc<Compiled>>>,
-    /// What `:in` knows, sorted by URL.
-    value_sets: Vec<Arc<ValueSet>>,
 }
 
 impl Searches {
@@ -148,16 +146,7 @@ impl Searches {
             found.sort_unstable_by_key(|one| one.code);
             found
         });
-        let mut value_sets: Vec<_> = definitions.enumerated().cloned().map(Arc::new).collect();
-        value_sets.sort_unstable_by(|a, b| a.url.cmp(&b.url));
-        Self { types: types.collect(), value_sets }
-    }
-
-    /// The `ValueSet` of this URL, if its codes are known here.
-    #[must_use]
-    pub fn value_set(&self, url: &str) -> Option<&Arc<ValueSet>> {
-        let at = self.value_sets.binary_search_by(|set| set.url.as_ref().cmp(url)).ok()?;
-        self.value_sets.get(at)
+        Self { types: types.collect() }
     }
 
     /// The parameter of this name for this type; `None` if R4 has none, or it was not compiled.

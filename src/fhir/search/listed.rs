@@ -291,6 +291,7 @@ fn of_term(parameter: &Compiled, modifier: Modifier, term: &Term) -> Option<Vec<
         Term::Exactly(text) => vec![Mark::Whole(fold(text).into())],
         Term::Same(text) => vec![Mark::Whole(owned(text))],
         Term::Token(token) => vec![Mark::Code(owned(token.lower.as_ref()?))],
+        Term::In(codes) => codes.codes().map(|code| Mark::Code(code.to_lowercase().into())).collect(),
         Term::OfType { value, .. } => vec![Mark::Code(value.to_lowercase().into())],
         Term::Reference(Target::Local(Some(kind), id)) => vec![Mark::Record(*kind, owned(id.as_str()))],
         Term::Reference(Target::Local(None, id)) => {

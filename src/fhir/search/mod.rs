@@ -23,6 +23,7 @@ use super::kinds::{LogicalId, ResourceType};
 use super::outcome::Problem;
 use super::reference::BaseUrl;
 
+mod codes;
 mod composite;
 pub mod date;
 pub mod decimal;

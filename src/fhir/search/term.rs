@@ -3,19 +3,18 @@
 //! May import only std, chrono and what stands beside it in `fhir`. What is wrong with a value is said without
 //! repeating it.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 
-use super::super::definitions::ValueSet;
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::IssueCode;
 use super::super::reference::{BaseUrl, Reference};
+use super::super::terminology::Shipped;
 use super::Prefix;
+use super::codes::Codes;
 use super::date::DateRange;
 use super::decimal::Decimal;
 use super::fold::fold;
-use super::index::{Compiled, Searches};
+use super::index::Compiled;
 use super::parameters::Kind;
 
 /// What stands behind the colon of a parameter's name (FHIR R4 search.html#modifiers).
@@ -57,14 +56,13 @@ impl Modifier {
         })
     }
 
-    /// Whether this server supports it for a kind of parameter. `:above` and `:below` of tokens and references need a
-    /// hierarchy: they are refused.
+    /// Whether this server supports it for a kind of parameter. `:above` and `:below` of references are refused.
     pub(super) fn fits(self, parameter: &Compiled) -> bool {
         match self {
             Self::None | Self::Missing => true,
             Self::Exact | Self::Contains => parameter.kind == Kind::String,
             Self::Not | Self::Text | Self::OfType | Self::In | Self::NotIn => parameter.kind == Kind::Token,
-            Self::Above | Self::Below => parameter.kind == Kind::Uri,
+            Self::Above | Self::Below => matches!(parameter.kind, Kind::Uri | Kind::Token),
             Self::Identifier => parameter.kind == Kind::Reference,
             Self::Type(kind) => parameter.may_point_at(kind),
         }
@@ -88,8 +86,8 @@ pub(super) enum Term {
     Token(Token),
     /// The text of a code begins with this, folded.
     TokenText(String),
-    /// A code of a `ValueSet`.
-    In(InSet),
+    /// One of these codes.
+    In(Codes),
     /// An identifier of a type: system, code, value.
     OfType {
         system: String,
@@ -114,16 +112,6 @@ pub(super) enum Term {
     Composite(Vec<Term>),
     /// A value that does not meet the term: `ne` of a `_filter`.
     Unlike(Box<Term>),
-}
-
-/// A `ValueSet` whose codes are known; two are equal if their URLs are.
-#[derive(Clone, Debug)]
-pub(super) struct InSet(pub(super) Arc<ValueSet>);
-
-impl PartialEq for InSet {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.url == other.0.url
-    }
 }
 
 /// `[system]|[code]`
@@ -182,7 +170,7 @@ pub(super) type Wrong = (IssueCode, &'static str);
 /// What values are read with.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
-    pub(super) searches: &'a Searches,
+    pub(super) terms: &'a Shipped,
     pub(super) base: &'a BaseUrl,
     pub(super) now: DateTime<Utc>,
 }
@@ -221,7 +209,9 @@ impl Reading<'_> {
             (Kind::String, _) => Term::Begins(folded(raw)?),
             (Kind::Token, Modifier::Text) => Term::TokenText(folded(raw)?),
             (Kind::Token, Modifier::OfType) => of_type(raw)?,
-            (Kind::Token, Modifier::In | Modifier::NotIn) => Term::In(self.value_set(raw)?),
+            (Kind::Token, Modifier::In | Modifier::NotIn | Modifier::Above | Modifier::Below) => {
+                Term::In(Codes::read(self.terms, modifier, raw)?)
+            }
             (Kind::Token, _) => Term::Token(token(raw)?),
             (Kind::Reference, Modifier::Identifier) => Term::Identifier(token(raw)?),
             (Kind::Reference, _) => Term::Reference(self.target(parameter, modifier, raw)?),
@@ -238,14 +228,6 @@ impl Reading<'_> {
                 return Err((IssueCode::NotSupported, "this server does not support it"));
             }
         })
-    }
-
-    /// By its URL, of any version.
-    fn value_set(self, raw: &str) -> Result<InSet, Wrong> {
-        let url = unescape(raw);
-        let url = url.split_once('|').map_or(url.as_str(), |(url, _)| url);
-        let what = "expected the URL of a ValueSet of R4 whose codes this server knows: one that an element must be from";
-        self.searches.value_set(url).map(|set| InSet(Arc::clone(set))).ok_or((IssueCode::NotSupported, what))
     }
 
     fn date(self, raw: &str) -> Result<Term, Wrong> {

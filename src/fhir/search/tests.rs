@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::super::definitions::loaded;
 use super::super::outcome::IssueCode;
+use super::super::terminology::Shipped;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -20,10 +21,16 @@ fn searches() -> &'static Searches {
     COMPILED.get_or_init(|| Searches::compile(loaded()))
 }
 
+fn terms() -> &'static Shipped {
+    static READ: std::sync::OnceLock<Shipped> = std::sync::OnceLock::new();
+    READ.get_or_init(Shipped::default)
+}
+
 fn parse(kind: ResourceType, handling: Handling, text: &str) -> Result<Query, Vec<Problem>> {
     let base = base();
     let level = Level::Type;
-    let request = Request { kind, level, searches: searches(), base: &base, handling, now: at(NOW) };
+    let request =
+        Request { kind, level, searches: searches(), terms: terms(), base: &base, handling, now: at(NOW) };
     Query::parse(request, &form::decode(text.as_bytes()).unwrap())
 }
 
@@ -419,7 +426,6 @@ fn what_r4_defines_and_we_do_not_support_is_refused_under_either_handling() {
     let not = "this server does not support it, and ignores no filter";
     let modifier = "this server does not support this modifier or chain";
     for (kind, text, parameter, what) in [
-        ("Observation", "code:above=x", "code", modifier),
         ("Observation", "code:exact=x", "code", modifier),
         ("Observation", "subject:below=x", "subject", modifier),
         ("Observation", "subject:Account=x", "subject", modifier),
@@ -608,10 +614,12 @@ fn candidates_are_bounded_by_what_every_parameter_needs() {
 }
 
 #[test]
-fn codes_are_looked_for_in_value_sets() {
+fn codes_are_looked_for_in_sets_of_them() {
+    let role = "http://terminology.hl7.org/CodeSystem/v3-RoleCode";
     let observation = json!({"resourceType": "Observation", "status": "final",
         "code": {"coding": [{"system": "http://hl7.org/fhir/observation-status", "code": "amended"}]},
-        "category": [{"coding": [{"system": "https://elsewhere.example", "code": "final"}]}]});
+        "category": [{"coding": [{"system": "https://elsewhere.example", "code": "final"}]}],
+        "method": {"coding": [{"system": role, "code": "DAU"}]}});
     let set = "http://hl7.org/fhir/ValueSet/observation-status";
     check(
         &observation,
@@ -623,21 +631,41 @@ fn codes_are_looked_for_in_value_sets() {
             "status:not-in=http://hl7.org/fhir/ValueSet/administrative-gender",
             &format!("_filter=status%20in%20{set}"),
             &format!("_filter=category%20ni%20{set}"),
+            &format!("method:below={role}%7CCHILD"),
+            &format!("method:below={role}%7CDAU"),
+            &format!("method:above={role}%7CDAU"),
+            &format!("_filter=method%20ss%20{role}%7CFAMMEMB"),
         ],
         &[
             &format!("status:not-in={set}"),
             &format!("category:in={set}"),
             "status:in=http://hl7.org/fhir/ValueSet/encounter-status",
             &format!("_filter=status%20ni%20{set}"),
+            &format!("method:below={role}%7CPRN"),
+            &format!("method:above={role}%7CCHILD"),
+            &format!("_filter=method%20sb%20{role}%7CFAMMEMB"),
         ],
     );
-    let what = "expected the URL of a ValueSet of R4 whose codes this server knows: one that an element must be from";
-    for unknown in
-        ["https://elsewhere.example/x", "http://hl7.org/fhir/ValueSet/mimetypes", "observation-status"]
-    {
-        let text = format!("status:in={unknown}");
-        let said = format!("Search parameter status: {what}.");
-        check_refused("Observation", &text, IssueCode::NotSupported, &said);
+    for (text, code, what) in [
+        (
+            "status:in=https://elsewhere.example/x",
+            IssueCode::NotSupported,
+            "this server does not know the ValueSet, or not every code that it takes in",
+        ),
+        (
+            "status:in=http://hl7.org/fhir/ValueSet/observation-codes",
+            IssueCode::NotSupported,
+            "this server does not know the ValueSet, or not every code that it takes in",
+        ),
+        ("status:below=final", IssueCode::Value, "expected system|code"),
+        (
+            "status:below=http://loinc.org%7C1",
+            IssueCode::NotSupported,
+            "this server does not know which codes of the system lie under which",
+        ),
+        (&format!("status:above={role}%7Cnone"), IssueCode::Value, "the system has no such code"),
+    ] {
+        check_refused("Observation", text, code, &format!("Search parameter status: {what}."));
     }
 }
 
@@ -685,7 +713,7 @@ proptest! {
         let Ok(pairs) = form::decode(text.as_bytes()) else { return Ok(()) };
         let base = base();
         let request = Request {
-            kind: ResourceType::OBSERVATION, level: Level::Type, searches: searches(), base: &base, handling: Handling::Lenient, now: at(NOW),
+            kind: ResourceType::OBSERVATION, level: Level::Type, searches: searches(), terms: terms(), base: &base, handling: Handling::Lenient, now: at(NOW),
         };
         if let Ok(query) = Query::parse(request, &pairs) {
             let link = query.self_link();

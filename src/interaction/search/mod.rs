@@ -153,7 +153,8 @@ fn parse(
     let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
     let now = ask.view(app).now;
     let level = Level::Type;
-    let request = Request { kind, level, searches: &app.searches, base: &app.base, handling, now };
+    let request =
+        Request { kind, level, searches: &app.searches, terms: &app.terms, base: &app.base, handling, now };
     Query::parse(request, &pairs).map_err(|problems| Refusal::Malformed(problems).into())
 }
 

@@ -52,7 +52,15 @@ fn parse(app: &App, ask: &Ask, query: Option<&str>, body: Option<&[u8]>) -> Resu
         app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
         let level = Level::System;
         let handling = ask.handling;
-        let request = Request { kind, level, searches: &app.searches, base: &app.base, handling, now };
+        let request = Request {
+            kind,
+            level,
+            searches: &app.searches,
+            terms: &app.terms,
+            base: &app.base,
+            handling,
+            now,
+        };
         let query = Query::parse(request, &pairs).map_err(Refusal::Malformed)?;
         // A filter that one of the types does not have would release more of it than was asked for.
         let same = |other: &Query| {

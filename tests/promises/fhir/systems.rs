@@ -27,7 +27,7 @@ fn list(id: &str, items: &[(&str, bool)]) -> Value {
             entry
         })
         .collect();
-    json!({"resourceType": "List", "id": id, "status": "current", "mode": "working",
+    json!({"resourceType": "List", "id": id, "status": "current", "mode": "changes",
         "subject": {"reference": "Patient/ann"}, "entry": entries})
 }
 
