@@ -222,14 +222,6 @@ pub struct FhirConfig {
     pub references_of: Vec<String>,
 }
 
-impl FhirConfig {
-    /// What holds for which tenant.
-    #[must_use]
-    pub fn integrity(&self) -> Integrity {
-        Integrity::new(self.references, &self.references_of)
-    }
-}
-
 /// Searches.
 #[derive(Clone, Default, Deserialize, Validate)]
 #[serde(deny_unknown_fields, default)]

@@ -5,6 +5,8 @@
 use serde::Deserialize;
 use validator::ValidationError;
 
+use super::FhirConfig;
+
 /// What a write is told of references to records that are not there, or not in its caller's view.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +46,14 @@ impl Integrity {
     #[must_use]
     pub fn of(&self, tenant: &str) -> References {
         self.of.iter().find(|(name, _)| name == tenant).map_or(self.otherwise, |(_, mode)| *mode)
+    }
+}
+
+impl FhirConfig {
+    /// What holds for which tenant.
+    #[must_use]
+    pub fn integrity(&self) -> Integrity {
+        Integrity::new(self.references, &self.references_of)
     }
 }
 
