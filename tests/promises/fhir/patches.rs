@@ -182,6 +182,7 @@ async fn patches_stand_in_batches_and_transactions() {
     assert_eq!(refused.json(), {
         let mut said = outcome("conflict", "Operation 1: the test failed.");
         said["issue"][0]["diagnostics"] = json!("patch.operation");
+        said["issue"][0]["expression"] = json!(["Bundle.entry[1]"]);
         said
     });
     let named = clinic.server.entry(refused.receipt().unwrap()).await.object.items;
