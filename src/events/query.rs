@@ -159,7 +159,9 @@ impl LogQuery {
     #[must_use]
     pub fn is_due(&self, id: LogId) -> bool {
         self.after.is_none_or(|after| {
-            id.index < after.index
+            // Of another log than the cursor's: an earlier one, which comes after it whole.
+            id.shard != after.shard
+                || id.index < after.index
                 || (id.index == after.index && after.view == View::Access && id.view == View::Disclosure)
         })
     }

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use custodia_audit::Kind;
+use custodia_audit::{Kind, witness::origin_hash};
 
 use super::Parts;
 use crate::{
@@ -75,9 +75,9 @@ pub async fn disclosures(
         let page = Page::of(&parts.ledger, &keys, tenant.0, &wanted).await?;
         for line in &page.lines {
             for (form, file) in &mut files {
-                file.write_all(form.line(&head, line, count).as_bytes())?;
+                file.write_all(form.line(line, count).as_bytes())?;
             }
-            prove(&proofs, line)?;
+            prove(&proofs, parts.ledger.origin(), line)?;
             count += 1;
         }
         let Some(next) = page.next else { break };
@@ -90,9 +90,13 @@ pub async fn disclosures(
     Ok(count)
 }
 
-/// The two files that custodia-verify checks: the entry, and the way from it to a signed checkpoint.
-fn prove(folder: &Path, line: &Line) -> io::Result<()> {
+/// The two files that custodia-verify checks: the entry, and the way from it to a signed checkpoint. What is of an earlier log
+/// stands in a folder that bears the hash of its name.
+fn prove(folder: &Path, origin: &str, line: &Line) -> io::Result<()> {
     let Some(evidence) = &line.evidence else { return Ok(()) };
+    let folder =
+        if line.origin == origin { folder.to_owned() } else { folder.join(origin_hash(&line.origin)) };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let write = |ending: &str, bytes: &[u8]| -> io::Result<()> {
         let mut file = create(&folder.join(format!("{}.{ending}", line.index)))?;
         file.write_all(bytes)?;

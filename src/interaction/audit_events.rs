@@ -17,7 +17,7 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         search::form,
     },
-    ledger::{Audited, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
+    ledger::{Audited, LedgerReader, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
     refusal::{Refusal, Why},
 };
 
@@ -49,15 +49,17 @@ fn is_audit_event(kind: ResourceType) -> bool {
 pub async fn read(app: &App, ask: &Ask, id: &LogicalId) -> Result<Audited<Answer>, Failure> {
     let permit = app.gate.permit_audit(&ask.caller).map_err(forbidden)?;
     let absent = || Failure::from(Refusal::NotFound(Why::Absent));
-    let reader = app.ledger.reader();
-    let id = LogId::parse(id.as_str()).filter(|id| id.shard == reader.shard()).ok_or_else(absent)?;
-    let end = id.index.checked_add(1).ok_or_else(absent)?;
-    let entry = reader.entries(id.index, end).await?.pop().ok_or_else(absent)?;
+    let id = LogId::parse(id.as_str()).ok_or_else(absent)?;
+    let log = app.ledger.readers().find(|log| log.shard() == id.shard).ok_or_else(absent)?;
+    if id.index >= log.size().await? {
+        return Err(absent());
+    }
+    let entry = log.entries(id.index, id.index.saturating_add(1)).await?.pop().ok_or_else(absent)?;
     // Another tenant's entry is nowhere.
     if entry.tenant != ask.caller.tenant() {
         return Err(absent());
     }
-    let views = views(app, &entry)?;
+    let views = views(log, &entry)?;
     let (_, event) = views.into_iter().find(|(view, _)| *view == id).ok_or_else(absent)?;
     let answer = Answer { version: Some(1), ..Answer::fhir(200, json::to_bytes(&event)) };
     Ok(app.ledger.reveal(&ask.access, &permit, vec![shown(id, &entry)], answer).await?)
@@ -81,11 +83,11 @@ pub async fn search(
     Ok(app.ledger.reveal(&ask.access, &permit, page.shown, answer).await?)
 }
 
-/// The views of an entry of this log, each under its id; none when its key was destroyed.
-fn views(app: &App, entry: &StoredEntry) -> Result<Vec<(LogId, Value)>, Failure> {
+/// The views of an entry of a log, each under its id; none when its key was destroyed.
+fn views(log: &LedgerReader, entry: &StoredEntry) -> Result<Vec<(LogId, Value)>, Failure> {
     let Some(told) = entry.entry()? else { return Ok(Vec::new()) };
-    let shard = app.ledger.reader().shard();
-    let place = Place { origin: app.ledger.origin(), shard, index: entry.index };
+    let shard = log.shard();
+    let place = Place { origin: log.origin(), shard, index: entry.index };
     let access = LogId::access(shard, entry.index);
     let mut views = vec![(access, audit_event(&place, &told))];
     let disclosed = disclosure_event(&place, &told);
@@ -108,32 +110,35 @@ struct Page {
 }
 
 impl Page {
+    /// Log after log, from the one that the cursor is in.
     async fn fill(mut self, app: &App, ask: &Ask, query: &LogQuery) -> Result<Self, Failure> {
-        let reader = app.ledger.reader();
-        let mut scan = scan(app, ask, query).await?;
-        while scan.first < scan.end {
-            let entries = reader.scan(&scan).await?;
-            let is_last = entries.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
-            for entry in entries {
-                scan.end = entry.index;
-                if !self.take(app, query, &entry)? {
-                    return Ok(self);
+        let is_before = |log: &&LedgerReader| query.after.is_some_and(|after| after.shard != log.shard());
+        for log in app.ledger.readers().skip_while(is_before) {
+            let mut scan = scan(app, log, ask, query).await?;
+            while scan.first < scan.end {
+                let entries = log.scan(&scan).await?;
+                let is_last = entries.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
+                for entry in entries {
+                    scan.end = entry.index;
+                    if !self.take(log, query, &entry)? {
+                        return Ok(self);
+                    }
                 }
+                if is_last {
+                    break;
+                }
+                scan.limit = SCAN_ENTRIES_MAX;
             }
-            if is_last {
-                break;
-            }
-            scan.limit = SCAN_ENTRIES_MAX;
         }
         self.next = None;
         Ok(self)
     }
 
     /// Looks at one entry; whether there is room for another.
-    fn take(&mut self, app: &App, query: &LogQuery, entry: &StoredEntry) -> Result<bool, Failure> {
+    fn take(&mut self, log: &LedgerReader, query: &LogQuery, entry: &StoredEntry) -> Result<bool, Failure> {
         self.opened += 1;
         if let Some(told) = entry.entry()? {
-            for (id, event) in views(app, entry)? {
+            for (id, event) in views(log, entry)? {
                 if !query.is_due(id) || !query.matches(id, &told, &event) {
                     continue;
                 }
@@ -149,8 +154,7 @@ impl Page {
             }
         }
         // Everything of this entry was looked at.
-        let here =
-            LogId { view: View::Disclosure, ..LogId::access(app.ledger.reader().shard(), entry.index) };
+        let here = LogId { view: View::Disclosure, ..LogId::access(log.shard(), entry.index) };
         self.next = Some(here);
         Ok(self.opened < PAGE_ENTRIES_MAX)
     }
@@ -170,17 +174,15 @@ impl Page {
     }
 }
 
-/// Where the entries stand that a search must look at.
-async fn scan(app: &App, ask: &Ask, query: &LogQuery) -> Result<Scan, Failure> {
-    let reader = app.ledger.reader();
+/// Where the entries of a log stand that a search must look at.
+async fn scan(app: &App, reader: &LedgerReader, ask: &Ask, query: &LogQuery) -> Result<Scan, Failure> {
     let keys = app.keyring.tenant(ask.caller.tenant())?;
-    let (_, checkpoint) = reader.checkpoint().await?;
     let first = match query.from {
         Some(from) => reader.not_before(from.timestamp_micros()).await?,
         None => 0,
     };
-    let mut end = checkpoint.size;
-    if let Some(after) = query.after {
+    let mut end = reader.size().await?;
+    if let Some(after) = query.after.filter(|after| after.shard == reader.shard()) {
         end = end.min(after.index.saturating_add(1));
     }
     if let Some(until) = query.until {

@@ -20,7 +20,7 @@ use crate::{
         search::{date::DateRange, form},
     },
     gate::Act,
-    ledger::{Audited, Ledger, Opening, ReadError, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
+    ledger::{Audited, Ledger, LedgerReader, Opening, ReadError, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
     refusal::Refusal,
     seal::TenantKeys,
 };
@@ -38,8 +38,8 @@ pub struct Wanted {
     pub from_micros: i64,
     /// Until when.
     pub until_micros: i64,
-    /// Entries below this index only: where the page before ended.
-    pub before: Option<u64>,
+    /// Entries older than this one only: where the page before ended.
+    pub before: Option<LogId>,
     /// Whether employees are named.
     pub names: Names,
 }
@@ -51,7 +51,7 @@ pub struct Page {
     /// What the entry about it names.
     pub shown: Vec<Shown>,
     /// Where the next page begins, if there may be one.
-    pub next: Option<u64>,
+    pub next: Option<LogId>,
 }
 
 /// `GET /audit/disclosures/{patient}`, with `since`, `until`, `names=show`, `_format` and `_cursor`.
@@ -87,7 +87,7 @@ pub async fn run(
 pub fn text(form: Form, head: &Head, lines: &[Line], next: Option<&str>) -> String {
     let mut text = form.head(head);
     for (at, line) in lines.iter().enumerate() {
-        text.push_str(&form.line(head, line, at));
+        text.push_str(&form.line(line, at));
     }
     text.push_str(&form.foot(lines.len(), next));
     text
@@ -134,28 +134,39 @@ impl Page {
         tenant: crate::tenant::TenantId,
         wanted: &Wanted,
     ) -> Result<Self, ReadError> {
-        let reader = ledger.reader();
-        let (_, checkpoint) = reader.checkpoint().await?;
-        let mut scan = Scan {
-            tenant,
-            patients: Some(vec![keys.opaque(ResourceType::PATIENT, wanted.patient.as_str())]),
-            first: reader.not_before(wanted.from_micros).await?,
-            end: checkpoint.size.min(wanted.before.unwrap_or(u64::MAX)),
-            limit: SCAN_ENTRIES_MAX,
-        };
         let mut page = Self { lines: Vec::new(), shown: Vec::new(), next: None };
+        let is_before = |log: &&LedgerReader| wanted.before.is_some_and(|before| before.shard != log.shard());
+        for log in ledger.readers().skip_while(is_before) {
+            let before = wanted.before.filter(|before| before.shard == log.shard());
+            let scan = Scan {
+                tenant,
+                patients: Some(vec![keys.opaque(ResourceType::PATIENT, wanted.patient.as_str())]),
+                first: log.not_before(wanted.from_micros).await?,
+                end: log.size().await?.min(before.map_or(u64::MAX, |before| before.index)),
+                limit: SCAN_ENTRIES_MAX,
+            };
+            page.scan(log, scan, wanted).await?;
+            if page.next.is_some() {
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    /// Takes what a log has, until the page is full.
+    async fn scan(&mut self, log: &LedgerReader, mut scan: Scan, wanted: &Wanted) -> Result<(), ReadError> {
         let mut entries = Vec::new();
         'scan: while scan.first < scan.end {
-            let found = reader.scan(&scan).await?;
+            let found = log.scan(&scan).await?;
             let is_last = found.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
             for entry in found {
                 let index = entry.index;
-                if page.lines.len() == LINES_MAX {
-                    page.next = Some(scan.end);
+                if self.lines.len() == LINES_MAX {
+                    self.next = Some(LogId::access(log.shard(), scan.end));
                     break 'scan;
                 }
                 scan.end = index;
-                if page.take(ledger, &entry, wanted)? {
+                if self.take(log, &entry, wanted)? {
                     entries.push(entry);
                 }
             }
@@ -163,18 +174,17 @@ impl Page {
                 break;
             }
         }
-        page.prove(ledger, &entries, wanted.names).await?;
-        Ok(page)
+        self.prove(log, &entries, wanted.names).await
     }
 
     /// Takes an entry if it belongs into the report.
-    fn take(&mut self, ledger: &Ledger, entry: &StoredEntry, wanted: &Wanted) -> Result<bool, ReadError> {
+    fn take(&mut self, log: &LedgerReader, entry: &StoredEntry, wanted: &Wanted) -> Result<bool, ReadError> {
         let Some(told) = entry.entry()? else { return Ok(false) };
         if !(wanted.from_micros..wanted.until_micros).contains(&told.event.time_micros) {
             return Ok(false);
         }
-        let shard = ledger.reader().shard();
-        let place = Place { origin: ledger.origin(), shard, index: entry.index };
+        let shard = log.shard();
+        let place = Place { origin: log.origin(), shard, index: entry.index };
         let patient = format!("Patient/{}", wanted.patient.as_str());
         let Some(line) = Line::of(&place, &told, &patient, wanted.names) else { return Ok(false) };
         self.lines.push(line);
@@ -186,13 +196,15 @@ impl Page {
     /// Adds the evidence: event, subject and object opened, the detail never, the actor where names are shown.
     async fn prove(
         &mut self,
-        ledger: &Ledger,
+        log: &LedgerReader,
         entries: &[StoredEntry],
         names: Names,
     ) -> Result<(), ReadError> {
         let indexes: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
-        let proofs = ledger.reader().proofs(&indexes).await?;
-        for ((line, entry), proof) in self.lines.iter_mut().zip(entries).zip(proofs) {
+        let proofs = if indexes.is_empty() { Vec::new() } else { log.proofs(&indexes).await? };
+        // The last lines are this log's.
+        let earlier = self.lines.len().saturating_sub(entries.len());
+        for ((line, entry), proof) in self.lines.iter_mut().skip(earlier).zip(entries).zip(proofs) {
             let Some(opening) = &entry.opening else { continue };
             let groups = groups(opening, names);
             line.evidence = Some(Evidence { groups, leaf: entry.leaf.clone(), proof });
@@ -232,9 +244,10 @@ fn wanted(clock: &Clock, patient: &LogicalId, pairs: &[(String, String)]) -> Res
                 let what = "_format: expected json, csv or html.";
                 form = Form::of_name(format).ok_or_else(|| malformed(IssueCode::Value, what))?;
             }
-            ("_cursor", index) => {
+            ("_cursor", cursor) => {
                 let what = "_cursor: expected what a next link of this server holds.";
-                wanted.before = Some(index.parse().map_err(|_| malformed(IssueCode::Value, what))?);
+                let cursor = LogId::parse(cursor).ok_or_else(|| malformed(IssueCode::Value, what))?;
+                wanted.before = Some(cursor);
             }
             _ => {
                 let what = "A report takes since, until, names=show, _format and _cursor.";
@@ -245,7 +258,7 @@ fn wanted(clock: &Clock, patient: &LogicalId, pairs: &[(String, String)]) -> Res
     Ok((form, wanted))
 }
 
-fn next_link(app: &App, patient: &LogicalId, pairs: &[(String, String)], before: u64) -> String {
+fn next_link(app: &App, patient: &LogicalId, pairs: &[(String, String)], before: LogId) -> String {
     let base = app.base.as_str();
     let root = base.strip_suffix("/fhir").unwrap_or(base);
     let mut url = format!("{root}/audit/disclosures/{}", patient.as_str());

@@ -8,6 +8,7 @@ mod audited;
 mod committer;
 mod counts;
 mod draft;
+mod earlier;
 mod flood;
 mod groups;
 mod head;
@@ -29,6 +30,7 @@ pub use access::{Access, QUERY_BYTES_MAX};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
+pub use earlier::EARLIER_MAX;
 pub use keys::{RETENTION_MONTHS_MIN, month_of};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, StoredEntry};
 pub use recover::{Page, RecoverError, Rolling, roll_forward};
@@ -132,6 +134,8 @@ pub struct Ledger {
     origin: Arc<str>,
     vkey: Vkey,
     reader: LedgerReader,
+    /// The logs before this one, the newest first.
+    earlier: Vec<LedgerReader>,
     counts: Arc<Counts>,
 }
 
@@ -162,7 +166,8 @@ impl Ledger {
         );
         guard(&reader).await?;
         let (submissions, counts) = Self::commit_to(setup, signing, &origin)?;
-        let ledger = Self { submissions, flood: Flood::default(), origin, vkey, reader, counts };
+        let flood = Flood::default();
+        let mut ledger = Self { submissions, flood, origin, vkey, reader, earlier: Vec::new(), counts };
         let mut drafts = vec![Draft::start()];
         if let Some(Link { origin, size, root }) = link {
             drafts.insert(
@@ -171,6 +176,10 @@ impl Ledger {
             );
         }
         ledger.submit(Vec::new(), drafts).await.map_err(|_| SetupError::Down(Down))?;
+        ledger.earlier = ledger.reader.earlier().await.map_err(|error| match error {
+            ReadError::Store(error) => SetupError::Store(error),
+            _ => SetupError::Head("a log that it continues is not the one that its first entry commits to"),
+        })?;
         Ok(ledger)
     }
 
@@ -223,6 +232,11 @@ impl Ledger {
     #[must_use]
     pub const fn reader(&self) -> &LedgerReader {
         &self.reader
+    }
+
+    /// This log and those before it, the newest first: each of them is older than the one before, whole.
+    pub fn readers(&self) -> impl Iterator<Item = &LedgerReader> {
+        std::iter::once(&self.reader).chain(&self.earlier)
     }
 
     /// Records what was released to the caller, then lets it go: one entry for each patient concerned.

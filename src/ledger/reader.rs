@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
+    Link,
     head::{self, signed},
     keys::{AuditKeyError, AuditKeys},
     signing::Signing,
@@ -134,6 +135,10 @@ pub struct LedgerReader {
     pub(super) shard: i16,
     signing: Arc<Signing>,
     shelf: Shelf,
+    keyring: Arc<Keyring>,
+    clock: Clock,
+    /// Of an earlier log: how much of it its successor committed to.
+    committed: Option<u64>,
 }
 
 impl LedgerReader {
@@ -144,9 +149,32 @@ impl LedgerReader {
         shard: i16,
         signing: Arc<Signing>,
     ) -> Self {
-        let keys = Mutex::new(AuditKeys::new(Arc::clone(&store), keyring, clock));
-        let shelf = Shelf::new(Arc::clone(&store), shard);
-        Self { store, keys, shard, signing, shelf }
+        let keys = AuditKeys::new(Arc::clone(&store), Arc::clone(&keyring), clock.clone());
+        let (keys, shelf) = (Mutex::new(keys), Shelf::new(Arc::clone(&store), shard));
+        Self { store, keys, shard, signing, shelf, keyring, clock, committed: None }
+    }
+
+    /// A reader of a log before this one, as far as `link` commits to it.
+    pub(super) fn of(&self, shard: i16, link: &Link) -> Self {
+        let (store, keyring, clock) =
+            (Arc::clone(&self.store), Arc::clone(&self.keyring), self.clock.clone());
+        let signing = Arc::new(Signing::new(Arc::clone(self.keyring.keystore()), &link.origin));
+        Self { committed: Some(link.size), ..Self::new(store, keyring, clock, shard, signing) }
+    }
+
+    /// Name of the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.signing.origin()
+    }
+
+    /// How many entries are to be read: all there are, and of an earlier log no more than its successor committed to.
+    ///
+    /// # Errors
+    /// [`ReadError`] as [`LedgerReader::checkpoint`].
+    pub async fn size(&self) -> Result<u64, ReadError> {
+        let (_, checkpoint) = self.checkpoint().await?;
+        Ok(self.committed.map_or(checkpoint.size, |committed| committed.min(checkpoint.size)))
     }
 
     /// Which head of the database it reads.

@@ -94,8 +94,7 @@ impl LedgerReader {
     /// The first index a binary search for `micros` finds. Times are nearly in order: an entry that is tested lies
     /// within [`SKEW_MICROS`] of where it would be, so no entry on the wrong side is further off than twice that.
     async fn search(&self, micros: i64) -> Result<u64, ReadError> {
-        let (_, checkpoint) = self.checkpoint().await?;
-        let (mut low, mut high) = (0, checkpoint.size);
+        let (mut low, mut high) = (0, self.size().await?);
         while low < high {
             let middle = low + (high - low) / 2;
             let entry = self.entries(middle, middle + 1).await?.pop().ok_or(ReadError::Broken)?;

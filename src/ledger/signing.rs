@@ -56,6 +56,10 @@ impl Signing {
         Self { keystore, keys, reloaded: Mutex::default() }
     }
 
+    pub(super) fn origin(&self) -> &str {
+        self.keys.origin()
+    }
+
     /// What signs the empty tree of a new log.
     pub(super) fn for_new_log(&self) -> Result<Signer, Unsignable> {
         self.keystore.log_secrets().for_new_log(self.keys.origin()).map_err(|_| Unsignable::Unusable)

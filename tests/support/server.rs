@@ -159,7 +159,15 @@ impl TestServer {
 
     /// Somebody who signed in at the portal.
     pub async fn person(&self, person: Person) -> Client {
-        let anybody = self.anybody();
+        Self::signed_in(self.anybody(), person).await
+    }
+
+    /// The same at the portal of another server of the same people, such as [`TestServer::another`].
+    pub async fn person_of(&self, other: &Running, person: Person) -> Client {
+        Self::signed_in(Client::new(other.portal(), &self.authority, None), person).await
+    }
+
+    async fn signed_in(anybody: Client, person: Person) -> Client {
         let form = format!(
             "grant_type=password&username={}&password={}",
             person.login(),

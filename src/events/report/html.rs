@@ -29,7 +29,7 @@ pub(super) fn head(head: &Head) -> String {
     )
 }
 
-pub(super) fn line(head: &Head, line: &Line) -> String {
+pub(super) fn line(line: &Line) -> String {
     let disclosed = match (line.disclosed, line.accounted) {
         (false, _) => "",
         (true, false) => "yes",
@@ -46,7 +46,7 @@ pub(super) fn line(head: &Head, line: &Line) -> String {
         disclosed.to_owned(),
     ];
     let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
-    format!("<tr>{cells}<td class=\"receipt\">{}</td></tr>\n", escaped(&receipt(head, line)))
+    format!("<tr>{cells}<td class=\"receipt\">{}</td></tr>\n", escaped(&receipt(line)))
 }
 
 pub(super) fn foot(count: usize, next: Option<&str>) -> String {

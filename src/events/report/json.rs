@@ -22,10 +22,10 @@ pub(super) fn head(head: &Head) -> String {
     text
 }
 
-pub(super) fn line(head: &Head, line: &Line, at: usize) -> String {
+pub(super) fn line(line: &Line, at: usize) -> String {
     let said = json!({
         "index": line.index,
-        "receipt": receipt(head, line),
+        "receipt": receipt(line),
         "time": instant(line.micros),
         "roles": line.roles,
         "organisation": line.organisation,

@@ -57,6 +57,8 @@ pub struct Head {
 /// One entry, as the patient is told of it.
 #[derive(Clone, Debug)]
 pub struct Line {
+    /// Name of its log: the server's own, or one that this continues.
+    pub origin: String,
     /// Its index.
     pub index: u64,
     /// When, in microseconds since 1970.
@@ -136,6 +138,7 @@ impl Line {
         let ordinary = ["TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PATRQT"];
         let accounted = disclosed && purpose.as_deref().is_none_or(|purpose| !ordinary.contains(&purpose));
         Some(Self {
+            origin: place.origin.to_owned(),
             index: place.index,
             micros: entry.event.time_micros,
             roles: if partner { vec!["organisation".to_owned()] } else { entry.actor.roles.clone() },
@@ -223,11 +226,11 @@ impl Form {
 
     /// A line; `at` counts those before it.
     #[must_use]
-    pub fn line(self, head: &Head, line: &Line, at: usize) -> String {
+    pub fn line(self, line: &Line, at: usize) -> String {
         match self {
-            Self::Json => json::line(head, line, at),
-            Self::Csv => table::line(head, line),
-            Self::Html => html::line(head, line),
+            Self::Json => json::line(line, at),
+            Self::Csv => table::line(line),
+            Self::Html => html::line(line),
         }
     }
 
@@ -243,8 +246,8 @@ impl Form {
 }
 
 /// The receipt of a line.
-fn receipt(head: &Head, line: &Line) -> String {
-    format!("{}/{}", head.origin, line.index)
+fn receipt(line: &Line) -> String {
+    format!("{}/{}", line.origin, line.index)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A report as CSV, guarded as every table of ours.
 
-use super::{super::csv, Head, Line, instant, receipt};
+use super::{super::csv, Line, instant, receipt};
 
 const COLUMNS: [&str; 9] =
     ["time", "who", "done", "what", "records", "purpose", "disclosed", "accounted under 164.528", "receipt"];
@@ -11,7 +11,7 @@ pub(super) fn head() -> String {
     out
 }
 
-pub(super) fn line(head: &Head, line: &Line) -> String {
+pub(super) fn line(line: &Line) -> String {
     let records: Vec<&str> =
         line.seen.iter().chain(&line.written).chain(&line.deleted).map(String::as_str).collect();
     let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
@@ -27,7 +27,7 @@ pub(super) fn line(head: &Head, line: &Line) -> String {
             line.purpose.as_deref().map(super::purpose).unwrap_or_default().to_owned(),
             yes(line.disclosed),
             yes(line.accounted),
-            receipt(head, line),
+            receipt(line),
         ],
     );
     out

@@ -27,7 +27,7 @@ fn whole(form: Form, names: Names) -> String {
     let head = head(names);
     let mut text = form.head(&head);
     for (at, (_, line)) in lines(names).iter().enumerate() {
-        text.push_str(&form.line(&head, line, at));
+        text.push_str(&form.line(line, at));
     }
     text + &form.foot(lines(names).len(), Some("https://records.test/?a=1&b=\"2\""))
 }

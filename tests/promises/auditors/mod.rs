@@ -1,6 +1,7 @@
 //! What auditors and patients read out of the log.
 
 mod disclosures;
+mod earlier;
 mod events;
 mod exports;
 mod feed;
