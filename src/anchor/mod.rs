@@ -290,11 +290,11 @@ impl Anchors {
             if !self.policy.asks_witnesses() {
                 return Ok((note, edge));
             }
-            let head =
-                Checkpoint { origin: self.keys.origin().to_owned(), size: edge.size(), root: edge.root() };
+            let origin = reader.origin().to_owned();
+            let head = Checkpoint { origin, size: edge.size(), root: edge.root() };
             // The server beside us may have shown the witnesses a later head meanwhile: then we look again.
             let Collected { note, later, .. } = self.collect(reader, &note, &head).await;
-            if self.opened(note.as_bytes()).is_some() {
+            if self.opened_of(note.as_bytes(), reader.origin()).is_some() {
                 return Ok((note, edge));
             }
             if !later {
@@ -306,8 +306,13 @@ impl Anchors {
 
     /// A checkpoint of the log that its keys, as they are known now, signed and the policy's quorum cosigned.
     fn opened(&self, note: &[u8]) -> Option<Checkpoint> {
-        let policy = self.keys.known().into_iter().fold(self.policy.clone(), Policy::with_log);
-        policy.open(note, self.keys.origin()).ok().map(|(checkpoint, _)| checkpoint)
+        self.opened_of(note, self.keys.origin())
+    }
+
+    /// The same of this log, or one that it continues.
+    fn opened_of(&self, note: &[u8], origin: &str) -> Option<Checkpoint> {
+        let policy = self.keys.of(origin).known().into_iter().fold(self.policy.clone(), Policy::with_log);
+        policy.open(note, origin).ok().map(|(checkpoint, _)| checkpoint)
     }
 
     fn last_cosigned(&self) -> Result<Option<(String, Checkpoint)>, AnchorError> {

@@ -269,7 +269,7 @@ impl Work {
         let named: Vec<File> =
             files.iter().map(|file| File { name: file.name, digest: file.digest }).collect();
         let signer = self.source.ledger.reader().signer().await?;
-        let note = manifest(self.source.ledger.origin(), &summary, &named, &signer)?;
+        let note = manifest(&summary, &named, &signer)?;
         let (out, key) = file(MANIFEST_NAME)?;
         let mut out = Tally::new(out);
         io::Write::write_all(&mut out, note.as_bytes())?;

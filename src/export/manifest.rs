@@ -44,16 +44,17 @@ pub struct File {
 ///
 /// # Errors
 /// When the note cannot be signed.
-pub fn manifest(
-    origin: &str,
-    summary: &Summary,
-    files: &[File],
-    signer: &Signer,
-) -> Result<String, NoteFault> {
+pub fn manifest(summary: &Summary, files: &[File], signer: &Signer) -> Result<String, NoteFault> {
     let counts = summary.counts;
     let mut text = format!(
-        "{MAGIC}\n{origin}\nrange {} {}\nsize {}\nopened {}\nwithheld {}\ncontrol {}\n",
-        summary.first, summary.end, summary.size, counts.opened, counts.withheld, counts.control
+        "{MAGIC}\n{}\nrange {} {}\nsize {}\nopened {}\nwithheld {}\ncontrol {}\n",
+        summary.origin,
+        summary.first,
+        summary.end,
+        summary.size,
+        counts.opened,
+        counts.withheld,
+        counts.control
     );
     if let Some(tenant) = &summary.tenant {
         writeln!(text, "tenant {tenant}").ok();

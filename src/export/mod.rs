@@ -24,7 +24,7 @@ use crate::{
     anchor::{Anchors, NoQuorum},
     clock::Clock,
     events::Place,
-    ledger::{Down, Ledger, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry},
+    ledger::{Down, Ledger, LedgerReader, Opening, READ_ENTRIES_MAX, ReadError, StoredEntry},
     seal::Keyring,
     tenant::TenantId,
 };
@@ -49,6 +49,9 @@ pub enum ExportError {
     /// The export could not be recorded, so it was not made.
     #[error("the export could not be recorded, so it was not made")]
     Down(#[from] Down),
+    /// No log of this name is read here.
+    #[error("the log is none of those that this server reads: its own, and what it continues")]
+    NoLog,
     /// The range is not within the log.
     #[error("the range is not within the log, which has {size} entries")]
     Range {
@@ -72,6 +75,8 @@ pub enum ExportError {
 /// What is exported.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
+    /// Name of a log that the server's own continues; the server's own when left out.
+    pub log: Option<String>,
     /// The first index.
     pub first: u64,
     /// One past the last index; the log's size when left out.
@@ -125,6 +130,14 @@ pub struct Source {
     pub clock: Clock,
 }
 
+impl Source {
+    /// The log that is exported.
+    fn log(&self, range: &Range) -> Result<&LedgerReader, ExportError> {
+        let is_it = |log: &&LedgerReader| range.log.as_deref().is_none_or(|name| name == log.origin());
+        self.ledger.readers().find(is_it).ok_or(ExportError::NoLog)
+    }
+}
+
 /// An export that has been checked and can be written.
 pub struct Plan {
     range: Range,
@@ -168,12 +181,14 @@ impl Plan {
     /// # Errors
     /// [`ExportError::Range`], [`ExportError::Earlier`], or that the log cannot be read.
     pub async fn make(source: &Source, range: Range) -> Result<Self, ExportError> {
-        let reader = source.ledger.reader();
+        let reader = source.log(&range)?;
         let (note, edge) = source.anchors.for_export(reader).await?;
         let size = edge.size();
+        // Of an earlier log, what was continued. The server's own keeps growing meanwhile.
+        let most = if range.log.is_some() { reader.size().await?.min(size) } else { size };
         let mut range = range;
-        let mut end = range.end.unwrap_or(size);
-        if range.first > end || end > size {
+        let mut end = range.end.unwrap_or(most);
+        if range.first > end || end > most {
             return Err(ExportError::Range { size });
         }
         if let Some(from) = range.filter.from_micros {
@@ -184,7 +199,7 @@ impl Plan {
         }
         let earlier = match &range.earlier {
             None => None,
-            Some(text) => Some(continued(source, text, size).await?),
+            Some(text) => Some(continued(source, reader, text, size).await?),
         };
         Ok(Self { range, end, note, edge, earlier })
     }
@@ -205,10 +220,11 @@ impl Plan {
         outputs: Outputs<W>,
         progress: &Progress,
     ) -> Result<(Outputs<W>, Summary), ExportError> {
+        let log = source.log(&self.range)?;
         let (first, end, size) = self.bounds();
         progress.total.store(end - first, Ordering::Relaxed);
         let header = Header {
-            origin: source.ledger.origin().to_owned(),
+            origin: log.origin().to_owned(),
             tenant: self.range.tenant.as_ref().map(|(_, name)| name.clone()),
             first,
             end,
@@ -221,14 +237,14 @@ impl Plan {
             table.write_all(crate::events::csv::header().as_bytes())?;
         }
         let writer = Writer::begin(bundle, header, &self.note, self.edge, earlier)?;
-        let mut pass = Pass { source, range: &self.range, writer, events, table, counts: Counts::default() };
+        let mut pass = Pass { log, range: &self.range, writer, events, table, counts: Counts::default() };
         pass.run(end, progress).await?;
         let counts = pass.counts;
         (events, table) = (pass.events, pass.table);
         // The keys that sign now: one that was retired while this was written signs no more.
-        let bundle = pass.writer.finish(&source.ledger.reader().signer().await?)?;
-        let tenant = self.range.tenant.map(|(_, name)| name);
-        Ok((Outputs { bundle, events, table }, Summary { first, end, size, tenant, counts }))
+        let bundle = pass.writer.finish(&log.signer().await?)?;
+        let (origin, tenant) = (log.origin().to_owned(), self.range.tenant.map(|(_, name)| name));
+        Ok((Outputs { bundle, events, table }, Summary { first, end, size, origin, tenant, counts }))
     }
 }
 
@@ -241,6 +257,8 @@ pub struct Summary {
     pub end: u64,
     /// The size of the tree.
     pub size: u64,
+    /// Name of the log.
+    pub origin: String,
     /// Whose entries are opened; everybody's when left out.
     pub tenant: Option<String>,
     /// How many of each sort.
@@ -248,11 +266,15 @@ pub struct Summary {
 }
 
 /// The auditor's checkpoint and the proof that a log of `size` continues it.
-async fn continued(source: &Source, text: &str, size: u64) -> Result<(u64, Vec<Hash>), ExportError> {
-    let ledger = &source.ledger;
-    let known = source.keyring.keystore().log_keys(ledger.origin()).known();
+async fn continued(
+    source: &Source,
+    log: &LedgerReader,
+    text: &str,
+    size: u64,
+) -> Result<(u64, Vec<Hash>), ExportError> {
+    let known = source.keyring.keystore().log_keys(log.origin()).known();
     let earlier =
-        Checkpoint::open(text.as_bytes(), ledger.origin(), &known, 0).map_err(|_| ExportError::Earlier)?;
+        Checkpoint::open(text.as_bytes(), log.origin(), &known, 0).map_err(|_| ExportError::Earlier)?;
     if earlier.size > size {
         return Err(ExportError::Earlier);
     }
@@ -260,14 +282,14 @@ async fn continued(source: &Source, text: &str, size: u64) -> Result<(u64, Vec<H
     let proof = match earlier.size {
         0 => Vec::new(),
         same if same == size => Vec::new(),
-        first => ledger.reader().consistency(first, size).await?,
+        first => log.consistency(first, size).await?,
     };
     Ok((earlier.size, proof))
 }
 
 /// One pass over the range.
 struct Pass<'a, W: Write> {
-    source: &'a Source,
+    log: &'a LedgerReader,
     range: &'a Range,
     writer: Writer<Tally<W>>,
     events: Option<Tally<W>>,
@@ -277,7 +299,7 @@ struct Pass<'a, W: Write> {
 
 impl<W: Write> Pass<'_, W> {
     async fn run(&mut self, end: u64, progress: &Progress) -> Result<(), ExportError> {
-        let reader = self.source.ledger.reader();
+        let reader = self.log;
         while self.writer.next_index() < end {
             let first = self.writer.next_index();
             let page = reader.entries(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await?;
@@ -303,9 +325,8 @@ impl<W: Write> Pass<'_, W> {
 
     /// An entry of another tenant, one that was not asked for, or one whose key was destroyed, shows its commitment.
     fn one(&mut self, stored: &StoredEntry) -> Result<(), ExportError> {
-        let reader = self.source.ledger.reader();
-        let origin = self.source.ledger.origin();
-        let place = Place { origin, shard: reader.shard(), index: stored.index };
+        let (origin, shard) = (self.log.origin(), self.log.shard());
+        let place = Place { origin, shard, index: stored.index };
         let commitment = match stored.leaf()? {
             Leaf::Control(control) => {
                 self.counts.control += 1;

@@ -5,16 +5,20 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
+    net::{IpAddr, Ipv4Addr},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
     sync::Arc,
 };
+
+use custodia_audit::Kind;
 
 use super::Parts;
 use crate::export::{
     BUNDLE_NAME, EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Range, Source,
     Summary, TABLE_NAME, Tally, manifest,
 };
+use crate::ledger::Access;
 
 /// Records the export, then writes its bundle to `out`; the number of entries.
 ///
@@ -56,8 +60,8 @@ pub async fn export_folder(parts: &Parts, range: &Range, folder: &Path) -> Resul
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         files.push(File { name, digest });
     }
-    let signer = parts.ledger.reader().signer().await?;
-    let note = manifest(parts.ledger.origin(), &summary, &files, &signer)?;
+    let log = parts.ledger.readers().find(|log| log.origin() == summary.origin).ok_or(ExportError::NoLog)?;
+    let note = manifest(&summary, &files, &log.signer().await?)?;
     let mut out = create(MANIFEST_NAME)?;
     out.write_all(note.as_bytes())?;
     out.finish().0.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
@@ -73,7 +77,21 @@ async fn recorded<W: Write>(
     let source = source(parts);
     let plan = Plan::make(&source, range.clone()).await?;
     let (first, end, size) = plan.bounds();
-    parts.ledger.exported(first, end, size).await?;
+    match &range.log {
+        None => parts.ledger.exported(first, end, size).await?,
+        // The control entry of an export is about its own log: of another one, an entry of a command says which.
+        Some(log) => {
+            let access = Access {
+                request: parts.clock.ordered_id(),
+                caller: None,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                thumbprint: None,
+                interaction: "audit-export",
+                query: Some(format!("custodia audit export --log {log} --first {first} --end {end}")),
+            };
+            parts.ledger.note(&access, Kind::Export, 200, "ok").await?;
+        }
+    }
     plan.write(&source, outputs, &Progress::default()).await
 }
 

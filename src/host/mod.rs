@@ -28,7 +28,7 @@ pub use database::{DATABASE, Presence};
 pub use error::{StartError, explained};
 pub use export::{export, export_folder};
 pub use parts::{Parts, create_keystore, migrate, vkeys};
-pub use recover::{NewLogKey, Recovered, RecoveryError, recover_anew, recover_forward};
+pub use recover::{NewLogKey, Recovered, RecoveryError, close_log, recover_anew, recover_forward};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
 pub use report::{ReportError, disclosures};
 pub use rotate::{Rotated, Rotation, RotationError, rotate_log};

@@ -53,6 +53,12 @@ pub enum RecoveryError {
         .0.display()
     )]
     NotCosigned(PathBuf),
+    /// The last checkpoint is not in its file; the log is closed.
+    #[error(
+        "{}: the log is closed, and its last checkpoint could not be written there; ledger_head has it, and the mirror",
+        .0.display()
+    )]
+    NotKept(PathBuf),
     /// The policy cannot be read.
     #[error("ledger.policy")]
     Policy,
@@ -139,6 +145,43 @@ pub enum NewLogKey {
     Same,
     /// A fresh one: somebody has stolen the old one, whose secret is destroyed here.
     Fresh,
+}
+
+/// Closes the configured log for good, as at a year's end: its last entry names the log that will continue it. Its last
+/// checkpoint goes to `file`; with it, [`recover_anew`] begins the next.
+///
+/// If we crash after the entry, the log is closed; home, mirror and witnesses have its checkpoint, or the database alone.
+///
+/// # Errors
+/// [`RecoveryError`].
+pub async fn close_log(
+    config: &Config,
+    clock: &Clock,
+    (next, file): (&str, &Path),
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<u64, RecoveryError> {
+    let keystore = open_keystore(config).await?;
+    // What can name a key can name a log.
+    keystore.log_secrets().for_new_log(next).map_err(StartError::from)?;
+    if next == config.origin() {
+        return Err(RecoveryError::SameOrigin);
+    }
+    let parts = Parts::open(config, clock, Presence::Visitor, progress).await?;
+    let closed = close(&parts, next, file).await;
+    parts.close().await?;
+    closed
+}
+
+async fn close(parts: &Parts, next: &str, file: &Path) -> Result<u64, RecoveryError> {
+    parts.ledger.close(next.to_owned()).await.map_err(|down| StartError::Ledger(down.into()))?;
+    // Mirror and witnesses have its last checkpoint before anybody needs it.
+    parts.anchors.round(&parts.ledger).await;
+    let read = parts.ledger.reader().checkpoint().await;
+    let (note, head) = read.map_err(|error| StartError::Unanchored(error.into()))?;
+    let cosigned = parts.anchors.cosigned().filter(|(_, cosigned)| *cosigned == head);
+    let note = cosigned.map_or(note, |(note, _)| note);
+    Durable::shared().put(file, note.as_bytes()).map_err(|_| RecoveryError::NotKept(file.to_owned()))?;
+    Ok(head.size)
 }
 
 /// Begins the log that the configuration names, whose first entry commits to the last checkpoint of the old one, in `file`.

@@ -47,6 +47,10 @@ impl From<ExportError> for Failure {
                 IssueCode::Value,
                 "earlier: expected a checkpoint of this log, with its signature, as GET /audit/checkpoint gave it.",
             ),
+            ExportError::NoLog => malformed(
+                IssueCode::Value,
+                "log: expected the name of a log that this server's own continues, as receipts and AuditEvents give it.",
+            ),
             ExportError::Note(_) | ExportError::Write(_) | ExportError::File(_) => {
                 tracing::error!(event = "export_failed", error = super::causes(&error));
                 Refusal::Internal.into()
@@ -55,7 +59,7 @@ impl From<ExportError> for Failure {
     }
 }
 
-/// `POST /audit/exports` with a form: `first`, `end`, `since`, `until`, `patient`, `agent`, `reason`, and
+/// `POST /audit/exports` with a form: `log`, `first`, `end`, `since`, `until`, `patient`, `agent`, `reason`, and
 /// `earlier`, the base64 of a checkpoint.
 ///
 /// # Errors
@@ -196,7 +200,7 @@ fn checkpoint(value: &str) -> Result<String, Failure> {
 }
 
 fn field(range: &mut Range, name: &str, value: &str) -> Result<(), Failure> {
-    let Range { first, end, filter, earlier, reason, .. } = range;
+    let Range { log, first, end, filter, earlier, reason, .. } = range;
     let index =
         || value.parse::<u64>().map_err(|_| malformed(IssueCode::Value, "first and end are indexes."));
     let date = || {
@@ -205,6 +209,7 @@ fn field(range: &mut Range, name: &str, value: &str) -> Result<(), Failure> {
     };
     let Filter { from_micros, until_micros, patient, user } = filter;
     match name {
+        "log" => *log = Some(value.to_owned()),
         "first" => *first = index()?,
         "end" => *end = Some(index()?),
         "since" => *from_micros = Some(date()?.from.timestamp_micros()),
@@ -222,7 +227,7 @@ fn field(range: &mut Range, name: &str, value: &str) -> Result<(), Failure> {
             return Err(malformed(IssueCode::TooLong, "A field of the form is too long."));
         }
         _ => {
-            let what = "The form takes first, end, since, until, patient, agent, reason and earlier.";
+            let what = "The form takes log, first, end, since, until, patient, agent, reason and earlier.";
             return Err(malformed(IssueCode::NotSupported, what));
         }
     }

@@ -203,6 +203,7 @@ impl Committer {
             lane::settle(&mut connection).await?;
             self.state.connection = Some(connection);
         }
+        let is_last = work.iter().flat_map(|(_, drafts)| drafts).any(Draft::is_last);
         // Taken out: a batch that fails takes its connection with it, and PostgreSQL rolls it back.
         let connection = self.state.connection.take().ok_or(BatchError::Away)?;
         let edge = self.state.edge.take();
@@ -223,7 +224,8 @@ impl Committer {
         self.state.connection = Some(connection);
         self.state.seen = Some((signed(done.edge.0.size()), done.edge.1));
         self.state.signed = Some(done.signed);
-        self.state.edge = Some(done.edge);
+        // After its last entry the log is looked at anew: it is closed.
+        self.state.edge = Some(done.edge).filter(|_| !is_last);
         self.state.sequence = done.sequence;
         self.state.last = now;
         Ok(done.outcomes)
@@ -296,15 +298,13 @@ impl Batch<'_> {
         let mut signer = match self.signed {
             Some((note, signer)) if *note == head.checkpoint => Arc::clone(signer),
             // One size has one checkpoint: somebody has taken a signature away, and with it a key.
-            Some(_) if self.seen.is_some_and(|(size, _)| head.size == size) => {
-                return Err(Unsignable::Differs.into());
-            }
+            Some(_) if self.seen.is_some_and(|(size, _)| head.size == size) => Err(Unsignable::Differs)?,
             _ => self.signing.after(&head).await?,
         };
         let mut edge = match edge {
             Some((edge, root)) if signed(edge.size()) == head.size && root.0.as_slice() == head.root => edge,
             // Another server moved the head, or this one has just started or failed.
-            _ => head::load_edge(connection, self.shard, &head).await?,
+            _ => head::load_open_edge(connection, self.shard, &head).await?,
         };
         let mut rows = Rows::default();
         let mut versions = Vec::new();
@@ -368,6 +368,9 @@ impl Batch<'_> {
                         let (turned, control) = self.signing.turn(signer, turn, time_micros)?;
                         *signer = Arc::new(turned);
                         control
+                    }
+                    ControlDraft::Close(origin) => {
+                        Control::ShardLink { time_micros, origin, size: 0, root: Hash::empty_root().0 }
                     }
                     ControlDraft::Other(make) => make(node, time_micros),
                 };

@@ -27,22 +27,27 @@ struct ShardRow {
 }
 
 impl LedgerReader {
-    /// Readers of the logs before this one, the newest first.
+    /// Readers of the logs before this one, the newest first; `link` is what this one's first entry will say, if it has none
+    /// yet.
     ///
     /// # Errors
     /// [`ReadError::Broken`] when one of them is not the log that its successor committed to.
-    pub(super) async fn earlier(&self) -> Result<Vec<Self>, ReadError> {
+    pub(super) async fn earlier(&self, link: Option<&Link>) -> Result<Vec<Self>, ReadError> {
         let mut found: Vec<Self> = Vec::new();
         while found.len() < EARLIER_MAX {
             let newest = found.last().unwrap_or(self);
-            let Some(link) = newest.continues().await? else { break };
+            let said = match link.filter(|_| found.is_empty()) {
+                Some(link) => Some(link.clone()),
+                None => newest.continues().await?,
+            };
+            let Some(link) = said else { break };
             let Some(shard) = self.shard_of(&link.origin).await? else { break };
             let is_known = |log: &Self| log.shard() == shard;
             if is_known(self) || found.iter().any(is_known) {
                 return Err(ReadError::Broken);
             }
             let earlier = self.of(shard, &link);
-            earlier.is_continued_by(&link).await?;
+            earlier.is_continued_by(newest.origin(), &link).await?;
             found.push(earlier);
         }
         Ok(found)
@@ -73,10 +78,18 @@ impl LedgerReader {
 
     /// Whether the tree that was committed to is a part of this log. Of one that was put back to an earlier day, only what
     /// is left can be read, and nothing be said.
-    async fn is_continued_by(&self, link: &Link) -> Result<(), ReadError> {
+    async fn is_continued_by(&self, next: &str, link: &Link) -> Result<(), ReadError> {
         let (_, head) = self.checkpoint().await?;
         if head.size < link.size {
             return Ok(());
+        }
+        // One that was closed names who continues it, and no other does.
+        let last = match link.size {
+            0 | 1 => None,
+            size => super::head::closes(&self.leaf(size - 1).await?),
+        };
+        if last.is_some_and(|named| named != next) {
+            return Err(ReadError::Broken);
         }
         let proof = match link.size {
             0 => Vec::new(),

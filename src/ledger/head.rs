@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use custodia_audit::{Checkpoint, Edge, Hash, Leaf, Signer, Tile, leaf_hash};
+use custodia_audit::{Checkpoint, Control, Edge, Hash, Leaf, Signer, Tile, leaf_hash};
 use diesel::{
     OptionalExtension as _, QueryableByName,
     sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use futures_util::try_join;
 
 use super::{SetupError, signing::Signing};
 use crate::store::{Database, StoreError, statement::Statement};
@@ -88,16 +89,47 @@ pub(super) async fn prepare(
         return Err(SetupError::Head("its origin is another than the configured one"));
     }
     let signer = signing.after(&head).await?;
-    load_edge(&connection, shard, &head).await.map_err(|error| match error {
+    load_open_edge(&connection, shard, &head).await.map_err(|error| match error {
+        EdgeError::Closed(next) => SetupError::Closed(next),
         EdgeError::Database(error) => SetupError::Store(error.into()),
         EdgeError::Broken(why) => SetupError::Head(why),
     })?;
     Ok(signer)
 }
 
+/// What closes a log: the last entry of a log that is not its first and names the log that continues it.
+pub(super) fn closes(leaf: &[u8]) -> Option<String> {
+    match Leaf::from_bytes(leaf) {
+        Ok(Leaf::Control(Control::ShardLink { origin, size: 0, .. })) => Some(origin),
+        _ => None,
+    }
+}
+
+/// The same, of a log to which something is to be appended: one that was closed is closed for good.
+pub(super) async fn load_open_edge(
+    connection: &AsyncPgConnection,
+    shard: i16,
+    head: &Head,
+) -> Result<Edge, EdgeError> {
+    let last = async {
+        let row: Option<LeafRow> =
+            Statement::new("SELECT leaf FROM ledger_entry WHERE shard = ? AND index = ? AND index > 0")
+                .bind::<SmallInt, _>(shard)
+                .bind::<BigInt, _>(head.size.saturating_sub(1))
+                .get_result(&mut &*connection)
+                .await
+                .optional()?;
+        Ok(row.and_then(|row| closes(&row.leaf)))
+    };
+    let (edge, next) = try_join!(load_edge(connection, shard, head), last)?;
+    next.map_or(Ok(edge), |next| Err(EdgeError::Closed(next)))
+}
+
 /// Why the edge cannot be rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EdgeError {
+    #[error("the log was closed; {0} continues it")]
+    Closed(String),
     #[error("a statement failed")]
     Database(#[from] diesel::result::Error),
     #[error("{0}")]

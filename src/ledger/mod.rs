@@ -106,6 +106,9 @@ pub enum SetupError {
     /// The database holds a log that this key did not sign, or that is not whole.
     #[error("the log in the database does not hold: {0}")]
     Head(&'static str),
+    /// The log was closed for good.
+    #[error("it was closed: {0} continues it, give the server that ledger.origin and its ledger.shard")]
+    Closed(String),
     /// The database is away.
     #[error("the database is away")]
     Store(#[from] crate::store::StoreError),
@@ -165,9 +168,13 @@ impl Ledger {
             Arc::clone(&signing),
         );
         guard(&reader).await?;
+        let earlier = reader.earlier(link.as_ref()).await.map_err(|error| match error {
+            ReadError::Store(error) => SetupError::Store(error),
+            _ => SetupError::Head("a log that it continues is not the one that its first entry commits to"),
+        })?;
         let (submissions, counts) = Self::commit_to(setup, signing, &origin)?;
         let flood = Flood::default();
-        let mut ledger = Self { submissions, flood, origin, vkey, reader, earlier: Vec::new(), counts };
+        let ledger = Self { submissions, flood, origin, vkey, reader, earlier, counts };
         let mut drafts = vec![Draft::start()];
         if let Some(Link { origin, size, root }) = link {
             drafts.insert(
@@ -176,10 +183,6 @@ impl Ledger {
             );
         }
         ledger.submit(Vec::new(), drafts).await.map_err(|_| SetupError::Down(Down))?;
-        ledger.earlier = ledger.reader.earlier().await.map_err(|error| match error {
-            ReadError::Store(error) => SetupError::Store(error),
-            _ => SetupError::Head("a log that it continues is not the one that its first entry commits to"),
-        })?;
         Ok(ledger)
     }
 
@@ -359,6 +362,15 @@ impl Ledger {
     /// [`Down`] when the entry that says so was not committed, as when only one signs.
     pub async fn end_rotation(&self) -> Result<(), Down> {
         self.submit(Vec::new(), vec![Draft::turn(Turn::End)]).await.map(|_| ()).map_err(|_| Down)
+    }
+
+    /// Closes the log for good: its last entry names the log that continues it. Nobody writes to it after that, this server
+    /// included.
+    ///
+    /// # Errors
+    /// [`Down`] when the entry was not committed.
+    pub async fn close(&self, next: String) -> Result<(), Down> {
+        self.submit(Vec::new(), vec![Draft::close(next)]).await.map(|_| ()).map_err(|_| Down)
     }
 
     /// Records that a witness speaks of a fork.

@@ -217,7 +217,7 @@ impl LedgerReader {
         // Entries and tiles below a head never change, so that it does not matter how far the log has grown.
         let edge = head::load_edge(&connection, self.shard, &head).await.map_err(|error| match error {
             head::EdgeError::Database(error) => error.into(),
-            head::EdgeError::Broken(_) => ReadError::Broken,
+            head::EdgeError::Broken(_) | head::EdgeError::Closed(_) => ReadError::Broken,
         })?;
         Ok((head.checkpoint, edge))
     }

@@ -63,6 +63,7 @@ impl From<EdgeError> for RecoverError {
     fn from(error: EdgeError) -> Self {
         match error {
             EdgeError::Database(error) => error.into(),
+            EdgeError::Closed(_) => Self::Head("it was closed"),
             EdgeError::Broken(why) => Self::Head(why),
         }
     }
@@ -117,6 +118,7 @@ async fn append<'a>(
     if before >= anchored.size {
         return Err(RecoverError::Nothing { size: before, anchored: anchored.size });
     }
+    let mut next = None;
     while edge.size() < anchored.size {
         let first = edge.size();
         let page = entries(first, anchored.size.min(first.saturating_add(PAGE))).await;
@@ -127,6 +129,7 @@ async fn append<'a>(
                 return Err(RecoverError::Mismatch);
             }
             tiles.extend(edge.append(leaf_hash(&entry.leaf)));
+            next = head::closes(&entry.leaf).filter(|_| entry.index > 0);
             rows.push(entry.index, entry.tenant, entry.month, entry.patient, entry.leaf, entry.body);
         }
         rows.insert(connection, shard).await?;
@@ -135,6 +138,21 @@ async fn append<'a>(
     if edge.size() != anchored.size || edge.root() != anchored.root {
         return Err(RecoverError::Mismatch);
     }
+    // Nothing comes after the last entry of a log that was closed: the log that continues it will say it.
+    if next.is_none() {
+        say(connection, rolling, (before, &mut edge)).await?;
+    }
+    advance(connection, rolling, &edge).await?;
+    Ok(before)
+}
+
+/// Appends the entry that says what was done.
+async fn say(
+    connection: &mut AsyncPgConnection,
+    rolling: &Rolling<'_>,
+    (before, edge): (u64, &mut Edge),
+) -> Result<(), RecoverError> {
+    let Rolling { shard, anchored, .. } = *rolling;
     let said = Control::Restore {
         node: rolling.node.clone(),
         time_micros: rolling.now.timestamp_micros(),
@@ -147,8 +165,7 @@ async fn append<'a>(
     rows.push(anchored.size, TenantId::HOUSE, month_of(rolling.now), None, leaf, None);
     rows.insert(connection, shard).await?;
     insert_tiles(connection, shard, tiles).await?;
-    advance(connection, rolling, &edge).await?;
-    Ok(before)
+    Ok(())
 }
 
 /// Signs the tree and moves the head, which is locked.

@@ -46,6 +46,9 @@ pub(crate) enum Audit {
         /// Open what this account did alone
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
+        /// Name of a log that this one continues, to export that one
+        #[arg(long, value_name = "NAME")]
+        log: Option<String>,
         /// The first index
         #[arg(long, value_name = "INDEX", default_value_t = 0)]
         first: u64,
@@ -95,6 +98,17 @@ pub(crate) enum Audit {
     /// run
     #[command(subcommand)]
     Recover(Recover),
+    /// Close the log for good, as at a year's end: its last entry names the log that continues it. Servers that run answer 503
+    /// from then on. Give them that name, an unused ledger.shard, and another mirror or bucket.prefix; run `custodia audit
+    /// recover new-log --continues FILE`; start them
+    Close {
+        /// Name of the log that continues it
+        #[arg(long, value_name = "NAME")]
+        into: String,
+        /// Where its last checkpoint is written
+        #[arg(long, value_name = "FILE")]
+        checkpoint: PathBuf,
+    },
     /// Print the key that the log's checkpoints are signed with, or the two of a rotation; auditors need it once
     Vkey,
     /// Print the current checkpoint
@@ -178,7 +192,21 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
             let files = check_folder(folder, &Vkey::parse(vkey)?)?;
             writeln!(io::stdout().lock(), "signed and unchanged: {}", files.join(", "))?;
         }
-        Audit::Export { out, folder, first, end, since, until, patient, agent, tenant, earlier, reason } => {
+        Audit::Close { into, checkpoint } => close(config, into, checkpoint).await?,
+        Audit::Export {
+            log,
+            out,
+            folder,
+            first,
+            end,
+            since,
+            until,
+            patient,
+            agent,
+            tenant,
+            earlier,
+            reason,
+        } => {
             let earlier = earlier.as_deref().map(checkpoint).transpose()?;
             let filter = Filter {
                 from_micros: *since,
@@ -192,7 +220,8 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
                     None => None,
                 };
                 let reason = reason.clone();
-                let range = Range { first: *first, end: *end, tenant, filter, earlier, reason };
+                let log = log.clone();
+                let range = Range { log, first: *first, end: *end, tenant, filter, earlier, reason };
                 match (out, folder) {
                     (Some(out), _) => Ok((export(parts, &range, out).await?, out)),
                     (None, Some(folder)) => {
@@ -226,6 +255,11 @@ async fn holds(registry: &Registry<'_>, hold: &Hold) -> Result<(), Failure> {
 fn micros(text: &str) -> Result<i64, String> {
     let range = DateRange::parse(text).ok_or("expected a date or dateTime, such as 2026-03-01")?;
     Ok(range.from.timestamp_micros())
+}
+
+async fn close(config: &Config, into: &str, checkpoint: &Path) -> Result<(), Failure> {
+    let size = host::close_log(config, &Clock::machine(), (into, checkpoint), &tell).await?;
+    Ok(writeln!(io::stdout().lock(), "closed at {size} entries: {}", checkpoint.display())?)
 }
 
 async fn vkeys(config: &Config) -> Result<(), Failure> {

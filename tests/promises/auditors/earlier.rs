@@ -2,10 +2,14 @@
 
 use custodia::{
     clock::Clock,
+    export::{ExportError, Outputs, Plan, Progress, Range, Tally},
     host::{self, NewLogKey, Running, StartError},
     store::cluster::Role,
 };
-use custodia_audit::{KeyKind, Vkey};
+use custodia_audit::{
+    Checkpoint, Control, KeyKind, Leaf, Vkey,
+    bundle::{Trust, verify},
+};
 use custodia_support::{
     client::Client,
     people::{Partner, Person},
@@ -98,6 +102,67 @@ async fn events_and_reports_reach_into_the_log_before_as_far_as_it_was_continued
     let from = format!("/audit/disclosures/ann?_cursor=log-0-{}", old[1]);
     let rest = officer.get(&from).await.expect(200).json();
     assert_eq!(rest["lines"][0]["receipt"], Value::from(format!("{ORIGIN}/{}", old[0])));
+    other.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_log_takes_no_entry_names_its_successor_and_is_exported_with_it() {
+    let clinic = Clinic::open().await;
+    let ledger = &clinic.server.app().ledger;
+    let config = clinic.server.config().clone();
+    let file = config.home.join("last");
+    let close = async |into: &str| host::close_log(&config, &Clock::machine(), (into, &file), &|_| ()).await;
+    for wrong in [ORIGIN, "a name", ""] {
+        assert!(close(wrong).await.is_err(), "{wrong}");
+    }
+    ledger.heartbeat().await.unwrap();
+    let size = close(SECOND).await.unwrap();
+    let kept = std::fs::read_to_string(&file).unwrap();
+    let head = Checkpoint::open(kept.as_bytes(), ORIGIN, &[key(&clinic, ORIGIN)], 0).unwrap();
+    assert_eq!(head.size, size);
+    let last = Leaf::from_bytes(&ledger.reader().leaf(size - 1).await.unwrap()).unwrap();
+    assert!(matches!(last, Leaf::Control(Control::ShardLink { origin, size: 0, .. }) if origin == SECOND));
+
+    // The server that was running writes nothing more, says nothing more, and does not start again.
+    for _ in 0..2 {
+        assert!(ledger.heartbeat().await.is_err());
+        let answer = clinic.server.anybody().get("/fhir/metadata").await;
+        assert_eq!((answer.status, answer.body.len()), (503, 0));
+    }
+    assert_eq!(clinic.server.size().await, size);
+    match host::start(config.clone(), Clock::machine()).await {
+        Err(error) => assert!(
+            error.explained().contains(&format!("closed: {SECOND} continues it")),
+            "{}",
+            error.explained()
+        ),
+        Ok(_) => unreachable!("it serves"),
+    }
+    assert!(close("records.test/third").await.is_err());
+
+    // The one it names goes on, and nobody else does.
+    let mut third = config.clone();
+    third.ledger.origin = Some("records.test/third".to_owned());
+    third.ledger.shard = 3;
+    let anew = host::recover_anew(&third, &Clock::machine(), (&file, NewLogKey::Same), &|_| ()).await;
+    assert!(anew.is_err());
+    let owner = clinic.server.database().connect(Role::Owner).await;
+    let sql = "SELECT count(*) FROM ledger_entry WHERE shard = 3";
+    assert_eq!(owner.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0, "nothing was written");
+    let other = second(&clinic, &kept).await;
+    let parts = other.app();
+    let source = parts.exports.source();
+    for (name, end) in [(ORIGIN, size), (SECOND, 0)] {
+        let range = Range { log: Some(name.to_owned()), ..Range::default() };
+        let plan = Plan::make(source, range).await.unwrap();
+        let outputs = Outputs { bundle: Tally::new(Vec::new()), events: None, table: None };
+        let (outputs, summary) = plan.write(source, outputs, &Progress::default()).await.unwrap();
+        let (bundle, _) = outputs.bundle.finish();
+        let report = verify(bundle.as_slice(), &Trust::of_log(&key(&clinic, name), None), |_| ()).unwrap();
+        assert!(report.is_whole && summary.origin == name && (end == 0 || summary.end == end));
+    }
+    let unknown = Range { log: Some("records.test/third".to_owned()), ..Range::default() };
+    assert!(matches!(Plan::make(source, unknown).await, Err(ExportError::NoLog)));
     other.stop().await.unwrap();
 }
 
