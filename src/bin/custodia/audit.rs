@@ -193,48 +193,40 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
             writeln!(io::stdout().lock(), "signed and unchanged: {}", files.join(", "))?;
         }
         Audit::Close { into, checkpoint } => close(config, into, checkpoint).await?,
-        Audit::Export {
-            log,
-            out,
-            folder,
-            first,
-            end,
-            since,
-            until,
-            patient,
-            agent,
-            tenant,
-            earlier,
-            reason,
-        } => {
-            let earlier = earlier.as_deref().map(checkpoint).transpose()?;
-            let filter = Filter {
-                from_micros: *since,
-                until_micros: *until,
-                patient: patient.clone(),
-                user: agent.clone(),
-            };
-            let written = with_parts(config, async |parts| {
-                let tenant = match tenant {
-                    Some(name) => Some((Registry::from(parts).tenant(name).await?, name.clone())),
-                    None => None,
-                };
-                let reason = reason.clone();
-                let log = log.clone();
-                let range = Range { log, first: *first, end: *end, tenant, filter, earlier, reason };
-                match (out, folder) {
-                    (Some(out), _) => Ok((export(parts, &range, out).await?, out)),
-                    (None, Some(folder)) => {
-                        let summary = host::export_folder(parts, &range, folder).await?;
-                        Ok((summary.end - summary.first, folder))
-                    }
-                    (None, None) => Err("--out or --folder is needed".into()),
-                }
-            })
-            .await?;
-            writeln!(io::stdout().lock(), "{} entries in {}", written.0, written.1.display())?;
-        }
+        Audit::Export { .. } => exported(audit, config).await?,
     }
+    Ok(())
+}
+
+/// `custodia audit export`.
+async fn exported(audit: &Audit, config: &Config) -> Result<(), Failure> {
+    let Audit::Export { log, out, folder, first, end, since, until, patient, agent, tenant, earlier, reason } =
+        audit
+    else {
+        return Ok(());
+    };
+    let earlier = earlier.as_deref().map(checkpoint).transpose()?;
+    let filter =
+        Filter { from_micros: *since, until_micros: *until, patient: patient.clone(), user: agent.clone() };
+    let written = with_parts(config, async |parts| {
+        let tenant = match tenant {
+            Some(name) => Some((Registry::from(parts).tenant(name).await?, name.clone())),
+            None => None,
+        };
+        let reason = reason.clone();
+        let log = log.clone();
+        let range = Range { log, first: *first, end: *end, tenant, filter, earlier, reason };
+        match (out, folder) {
+            (Some(out), _) => Ok((export(parts, &range, out).await?, out)),
+            (None, Some(folder)) => {
+                let summary = host::export_folder(parts, &range, folder).await?;
+                Ok((summary.end - summary.first, folder))
+            }
+            (None, None) => Err("--out or --folder is needed".into()),
+        }
+    })
+    .await?;
+    writeln!(io::stdout().lock(), "{} entries in {}", written.0, written.1.display())?;
     Ok(())
 }
 
