@@ -38,18 +38,52 @@ impl TenantKeys {
     /// The mark of a value of a parameter.
     #[must_use]
     pub fn mark(&self, parameter: &Compiled, mark: &Mark<'_>) -> BlindMark {
-        let days = |size: &u8, number: &i32| {
-            let [a, b, c, d] = number.to_be_bytes();
-            [*size, a, b, c, d]
+        match mark {
+            Mark::Record(kind, id) => self.record_mark(parameter, *kind, self.opaque(*kind, id)),
+            _ => {
+                let mut value = Vec::new();
+                let form = self.spell(mark, &mut value);
+                self.of_form(parameter, form, &value)
+            }
+        }
+    }
+
+    /// The bytes of a mark's value; gives its form.
+    fn spell(&self, mark: &Mark<'_>, out: &mut Vec<u8>) -> u8 {
+        let mut add = |bytes: &[u8], form: u8| {
+            out.extend_from_slice(bytes);
+            form
         };
         match mark {
-            Mark::Begins(text) => self.of_form(parameter, 1, text.as_bytes()),
-            Mark::Whole(text) => self.of_form(parameter, 2, text.as_bytes()),
-            Mark::Code(code) => self.of_form(parameter, 3, code.as_bytes()),
-            Mark::Url(url) => self.of_form(parameter, 4, url.as_bytes()),
-            Mark::Record(kind, id) => self.record_mark(parameter, *kind, self.opaque(*kind, id)),
-            Mark::First(size, number) => self.of_form(parameter, 6, &days(size, number)),
-            Mark::Last(size, number) => self.of_form(parameter, 7, &days(size, number)),
+            Mark::Begins(text) => add(text.as_bytes(), 1),
+            Mark::Whole(text) => add(text.as_bytes(), 2),
+            Mark::Code(code) => add(code.as_bytes(), 3),
+            Mark::Url(url) => add(url.as_bytes(), 4),
+            Mark::Record(kind, id) => {
+                let (kind_code, key) = (kind.code().to_be_bytes(), self.opaque(*kind, id));
+                add(&kind_code, 5);
+                add(key.as_bytes(), 5)
+            }
+            Mark::First(size, number) => {
+                add(&[*size], 6);
+                add(&number.to_be_bytes(), 6)
+            }
+            Mark::Last(size, number) => {
+                add(&[*size], 7);
+                add(&number.to_be_bytes(), 7)
+            }
+            // 8 is what refers to a record.
+            Mark::Joint(marks) => {
+                for mark in marks {
+                    let mut value = Vec::new();
+                    let form = self.spell(mark, &mut value);
+                    let length = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
+                    out.push(form);
+                    out.extend_from_slice(&length);
+                    out.extend_from_slice(&value);
+                }
+                9
+            }
         }
     }
 

@@ -84,6 +84,20 @@ impl Decimal {
         bytes
     }
 
+    /// How many digits stand before the decimal point, and the first two of all; `None` of zero.
+    #[must_use]
+    pub fn magnitude(&self) -> Option<(i64, u8)> {
+        let first = *self.digits.first().filter(|digit| **digit != 0)?;
+        let second = self.digits.get(1).copied().unwrap_or(0);
+        Some((self.place(), first * 10 + second))
+    }
+
+    /// Whether it is written with a minus.
+    #[must_use]
+    pub const fn is_negative(&self) -> bool {
+        self.negative
+    }
+
     /// How many digits stand before the decimal point.
     fn place(&self) -> i64 {
         self.exponent.saturating_add(i64::try_from(self.digits.len()).unwrap_or(i64::MAX))

@@ -80,7 +80,8 @@ fn name_of(filter: &Filter) -> String {
 fn leak(mark: &Mark<'_>) -> &'static str {
     match mark {
         Mark::Begins(_) | Mark::Whole(_) => "which records share a beginning of a text",
-        Mark::First(..) | Mark::Last(..) => "which records fall into spans of days",
+        Mark::First(..) | Mark::Last(..) => "which records fall into spans of days, or of numbers",
+        Mark::Joint(_) => "which records share a code with a value, or with a span of values",
         Mark::Record(..) => "which records point at the same one",
         Mark::Code(_) | Mark::Url(_) => "which records share a code",
     }

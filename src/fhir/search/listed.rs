@@ -13,7 +13,8 @@
 //! | URL | the URL without a version |
 //! | date, period | for its first day and its last: the day and the spans of 8, 64, 512 and 4,096 days it is in |
 //!
-//! Numbers, quantities and composites have none.
+//! | number, quantity | for its lower end and its upper: the rung it stands on ([`super::rungs`]) and the spans of 8, 64, 512 and 4,096 |
+//! | composite | what its components have, in every combination within one part |
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,10 +29,12 @@ use super::Prefix;
 use super::date::DateRange;
 use super::filter::{Filter, Values};
 use super::fold::fold;
-use super::holds::{local, texts};
+use super::holds::{interval, local, texts};
 use super::index::{Compiled, Searches, Source};
+use super::joint::{of_parts, of_terms};
 use super::parameters::Kind;
 use super::path::{Datatype, Path};
+use super::rungs;
 use super::span::span;
 use super::term::{Modifier, Target, Term};
 
@@ -119,10 +122,12 @@ pub enum Mark<'a> {
     Url(Cow<'a, str>),
     /// A record of this server.
     Record(ResourceType, Cow<'a, str>),
-    /// The first day is in a span: its size and number.
+    /// The first day, or the lower end of numbers, is in a span: its size and number.
     First(u8, i32),
-    /// The last day is in a span.
+    /// The last day, or the upper end of numbers, is in a span.
     Last(u8, i32),
+    /// One part of a composite bears all of these, component by component.
+    Joint(Vec<Mark<'a>>),
 }
 
 impl Listed {
@@ -175,8 +180,12 @@ impl Listed {
         visit: &mut dyn FnMut(&Compiled, Mark<'a>),
     ) {
         for parameter in self.parameters(kind) {
+            if let Source::Composite(parts) = &parameter.source {
+                of_parts(parts, resource, base, &mut |mark| visit(parameter, mark));
+            }
+            let sort = (parameter.kind, parameter.paths());
             parameter.visit(resource, &mut |path, value| {
-                of_value(parameter, path, value, base, &mut |mark| visit(parameter, mark));
+                of_value(sort, path, value, base, &mut |mark| visit(parameter, mark));
             });
         }
     }
@@ -190,7 +199,12 @@ impl Listed {
         }
         let mut marks = Vec::new();
         for term in &values.any {
-            marks.extend(of_term(parameter, values.modifier, term)?);
+            marks.extend(match (&parameter.source, term) {
+                (Source::Composite(parts), Term::Composite(terms)) => of_terms(parts, terms, ASKED_MAX)?,
+                _ => {
+                    of_term((parameter.kind, parameter.paths()), &parameter.targets(), values.modifier, term)?
+                }
+            });
         }
         (marks.len() <= ASKED_MAX).then_some(marks)
     }
@@ -221,15 +235,23 @@ impl Listed {
 }
 
 fn can_be_listed(parameter: &Compiled) -> bool {
-    let sort =
-        matches!(parameter.kind, Kind::String | Kind::Token | Kind::Reference | Kind::Date | Kind::Uri);
+    let sort = parameter.kind != Kind::Special;
     let known = matches!(parameter.code, "_id" | "_lastUpdated");
     let never = NEVER.contains(&parameter.code) && can_be_about_a_patient(parameter.of);
-    sort && !known && !never && matches!(parameter.source, Source::Paths(_))
+    sort && !known && !never && !matches!(parameter.source, Source::NotFalse(_))
 }
 
-fn of_value<'a>(
-    parameter: &Compiled,
+/// The kind of a parameter's values, and the places they come from.
+pub(super) type Sort<'p> = (Kind, &'p [Path]);
+
+/// Whether values may be from one number to another.
+fn has_ranges(paths: &[Path]) -> bool {
+    paths.iter().any(|path| path.datatype == Datatype::Range)
+}
+
+/// The marks of a value.
+pub(super) fn of_value<'a>(
+    (kind, paths): Sort<'_>,
     path: &Path,
     value: &'a Value,
     base: &BaseUrl,
@@ -237,7 +259,12 @@ fn of_value<'a>(
 ) {
     let member = |value: &'a Value, name: &str| value.get(name).and_then(Value::as_str);
     let code = |text: &'a str| Mark::Code(text.to_lowercase().into());
-    match (parameter.kind, path.datatype) {
+    match (kind, path.datatype) {
+        (Kind::Number | Kind::Quantity, datatype) => {
+            if let Some(interval) = interval(datatype, value) {
+                rungs::of_interval(&interval, has_ranges(paths), visit);
+            }
+        }
         (Kind::String, datatype) => texts(datatype, value, &mut |text| {
             let folded = fold(text);
             for length in BEGINNINGS {
@@ -248,8 +275,8 @@ fn of_value<'a>(
         }),
         (Kind::Date, datatype) => {
             if let Some(span) = span(datatype, value) {
-                days(Mark::First, first_day(span.from), visit);
-                days(Mark::Last, last_day(span.until), visit);
+                spans_of(Mark::First, first_day(span.from), visit);
+                spans_of(Mark::Last, last_day(span.until), visit);
             }
         }
         (Kind::Reference, datatype) => {
@@ -281,7 +308,12 @@ fn of_value<'a>(
 }
 
 /// The marks of which a value bears one if it meets the term.
-fn of_term(parameter: &Compiled, modifier: Modifier, term: &Term) -> Option<Vec<Mark<'static>>> {
+pub(super) fn of_term(
+    (_, paths): Sort<'_>,
+    targets: &[ResourceType],
+    modifier: Modifier,
+    term: &Term,
+) -> Option<Vec<Mark<'static>>> {
     let owned = |text: &str| Cow::Owned(text.to_owned());
     Some(match term {
         Term::Begins(text) => {
@@ -295,11 +327,16 @@ fn of_term(parameter: &Compiled, modifier: Modifier, term: &Term) -> Option<Vec<
         Term::OfType { value, .. } => vec![Mark::Code(value.to_lowercase().into())],
         Term::Reference(Target::Local(Some(kind), id)) => vec![Mark::Record(*kind, owned(id.as_str()))],
         Term::Reference(Target::Local(None, id)) => {
-            parameter.targets().into_iter().map(|kind| Mark::Record(kind, owned(id.as_str()))).collect()
+            // Where nothing says what may be pointed at, it may be anything.
+            let marks = targets.iter().map(|kind| Mark::Record(*kind, owned(id.as_str())));
+            (!targets.is_empty()).then(|| marks.collect())?
         }
         Term::Reference(Target::Url(url, _)) => vec![Mark::Url(owned(url))],
         Term::Uri(url) if modifier == Modifier::None => vec![Mark::Url(owned(without_version(url)))],
         Term::Date(prefix, range) => of_range(*prefix, range)?,
+        Term::Number(prefix, bounds) | Term::Quantity(prefix, bounds, _) => {
+            rungs::of_bounds(*prefix, bounds, has_ranges(paths))?
+        }
         _ => return None,
     })
 }
@@ -318,8 +355,8 @@ fn of_range(prefix: Prefix, range: &DateRange) -> Option<Vec<Mark<'static>>> {
     })
 }
 
-/// The fewest spans that make up all days from one to another, both included.
-fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
+/// The fewest spans that make up all days, or rungs, from one to another, both included.
+pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
     let (mut marks, mut low, mut high, mut size) = (Vec::new(), from, until, 0_u8);
     let in_one = (1 << SPAN_BITS) - 1;
     while low <= high {
@@ -341,8 +378,8 @@ fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<
     marks
 }
 
-/// The spans a day is in.
-fn days<'a>(mark: fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
+/// The spans a day, or a rung, is in.
+pub(super) fn spans_of<'a>(mark: fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
     for size in 0..SPANS {
         visit(mark(size, day >> (u32::from(size) * SPAN_BITS)));
     }

@@ -74,9 +74,7 @@ fn the_default_list_names_parameters_there_are() {
     assert!(!all.names().any(|name| name == "Patient.gender"));
     let one = Listed::of(searches(), &["Observation.code".to_owned()]).unwrap();
     assert_eq!(one.names().count(), names.len() + 1);
-    for wrong in
-        ["Patient.gender", "Observation.nothing", "code", "Observation.value-quantity", "Nothing.code"]
-    {
+    for wrong in ["Patient.gender", "Observation.nothing", "code", "Location.near", "Nothing.code"] {
         assert_eq!(Listed::of(searches(), &[wrong.to_owned()]).err().as_deref(), Some(wrong));
     }
 }
@@ -89,6 +87,11 @@ fn what_a_query_asks_for_is_what_a_match_bears() {
         "generalPractitioner": [{"reference": "Practitioner/p"}], "active": true,
         "telecom": [{"value": "A@B.C"}], "meta": {"profile": ["http://p/1|2"]}});
     let encounter = json!({"resourceType": "Encounter", "period": {"start": "2020-01-31T10:00:00Z"}, "status": "finished"});
+    let quantity =
+        |value: f64| json!({"value": value, "system": "http://unitsofmeasure.org", "code": "mm[Hg]"});
+    let part = |code: &str, value: f64| json!({"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueQuantity": quantity(value)});
+    let pressure =
+        json!({"resourceType": "Observation", "component": [part("8480-6", 135.2), part("8462-4", 88.0)]});
     for (resource, text, narrowed) in [
         (&patient, "name=mu", true),
         (&patient, "name=MÜLLER-LUEDEN", true),
@@ -114,6 +117,16 @@ fn what_a_query_asks_for_is_what_a_match_bears() {
         (&encounter, "date=sa2020-01-31", true),
         (&encounter, "date=lt2020-02", true),
         (&encounter, "status=finished", true),
+        (&pressure, "value-quantity=gt130", true),
+        (&pressure, "component-value-quantity=gt130", true),
+        (&pressure, "component-value-quantity=le90|http://unitsofmeasure.org|mm[Hg]", true),
+        (&pressure, "component-value-quantity=ne90", false),
+        (&pressure, "combo-value-quantity=ap130", true),
+        (&pressure, "component-code-value-quantity=8480-6$gt130", true),
+        (&pressure, "component-code-value-quantity=http://loinc.org|8462-4$lt90,8480-6$lt100", true),
+        (&pressure, "component-code-value-quantity=8480-6$ne130", false),
+        (&pressure, "combo-code-value-quantity=8480-6$135.2", true),
+        (&pressure, "code-value-concept=8480-6$x", true),
     ] {
         let kind = resource.get("resourceType").unwrap().as_str().unwrap();
         let query = query(kind, text);
@@ -137,7 +150,7 @@ fn few_spans_make_up_any_time() {
         assert!(marks.len() <= 104, "{}", marks.len());
         for day in [from, from + 1, until - 1, until, from - 1, until + 1] {
             let mut spans = Vec::new();
-            days(Mark::First, day, &mut |mark| spans.push(mark));
+            spans_of(Mark::First, day, &mut |mark| spans.push(mark));
             assert_eq!(spans.iter().any(|span| marks.contains(span)), (from..=until).contains(&day), "{day}");
         }
     }
@@ -168,6 +181,35 @@ proptest! {
         if query.holds(&resource) {
             let wanted = asked(&listed, &query).unwrap();
             prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{prefix}{date} {resource}");
+        }
+    }
+
+    #[test]
+    fn no_number_is_without_a_mark_that_was_asked_for(
+        low in proptest::option::of(-1_000_000_i64..1_000_000), wide in proptest::option::of(0_i64..100_000), scale in 0_u32..9,
+        asked_for in "-?[0-9]{1,4}(\\.[0-9]{1,3})?(e-?[0-9])?", prefix in "|eq|gt|ge|lt|le|sa|eb|ap", point in any::<bool>(),
+    ) {
+        let listed = Listed::of(searches(), &["all".to_owned()]).unwrap();
+        let decimal = |units: i64| -> Value { serde_json::from_str(&format!("{units}e-{scale}")).unwrap() };
+        let low_or_none = low.map(|low| json!({"value": decimal(low), "code": "mg"}));
+        let (kind, resource) = if point {
+            let code = json!({"coding": [{"code": "c"}]});
+            ("Observation", json!({"resourceType": "Observation", "code": code, "valueQuantity": low_or_none}))
+        } else {
+            let high = wide.map(|wide| json!({"value": decimal(low.unwrap_or(0) + wide), "code": "mg"}));
+            let mut range = serde_json::Map::new();
+            range.extend(low_or_none.map(|low| ("low".to_owned(), low)));
+            range.extend(high.map(|high| ("high".to_owned(), high)));
+            let context = json!([{"code": {"code": "c"}, "valueRange": range}]);
+            ("ActivityDefinition", json!({"resourceType": "ActivityDefinition", "useContext": context}))
+        };
+        let codes = if point { ["value-quantity=", "code-value-quantity=c$"] } else { ["context-quantity=", "context-type-quantity=c$"] };
+        for code in codes {
+            let query = query(kind, &format!("{code}{prefix}{asked_for}"));
+            if query.holds(&resource) {
+                let wanted = asked(&listed, &query).unwrap();
+                prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{code}{prefix}{asked_for} {resource}");
+            }
         }
     }
 
