@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     export::Exports,
     fhir::{
         definitions::Definitions,
+        package::Conformance,
         reference::BaseUrl,
         search::{Listed, Searches},
         terminology::Shipped,
@@ -32,6 +34,8 @@ pub struct App {
     pub started: DateTime<Utc>,
     /// The R4 definitions.
     pub definitions: Definitions,
+    /// The profiles and the terminology of packages; another set when one is added or taken away.
+    pub conformance: ArcSwap<Conformance>,
     /// The search parameters of R4, compiled.
     pub searches: Searches,
     /// The codes of R4, which searches by sets of codes are read with.

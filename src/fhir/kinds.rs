@@ -37,6 +37,12 @@ impl ResourceType {
     pub const CARE_TEAM: Self = Self(14);
     /// `Claim`.
     pub const CLAIM: Self = Self(18);
+    /// `CodeSystem`.
+    pub const CODE_SYSTEM: Self = Self(21);
+    /// `ConceptMap`.
+    pub const CONCEPT_MAP: Self = Self(26);
+    /// `ValueSet`.
+    pub const VALUE_SET: Self = Self(143);
     /// `Composition`.
     pub const COMPOSITION: Self = Self(25);
     /// `Condition`.

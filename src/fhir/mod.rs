@@ -1,6 +1,6 @@
 //! FHIR R4 as a pure language: what a resource is, and what is wrong with one.
 //!
-//! May import only std, serde, `serde_json`, regex and chrono, and the decoder of the shipped definitions; nothing
+//! May import only std, serde, `serde_json`, regex and chrono, and the decoders of definitions and packages; nothing
 //! from the rest of the crate, no I/O, no clock.
 //!
 //! A resource is a [`serde_json::Value`] that keeps the order of its members and the digits of its
@@ -15,6 +15,7 @@ pub mod json;
 pub mod kinds;
 pub mod meta;
 pub mod outcome;
+pub mod package;
 pub mod patch;
 pub mod primitive;
 pub mod reference;

@@ -55,6 +55,9 @@ pub enum StartError {
         "the log of ledger.origin and ledger.shard has {0} entries; a new log wants a name and a shard of its own"
     )]
     NotNew(u64),
+    /// The packages are not taken.
+    #[error("the FHIR packages")]
+    Packages(#[from] super::PackagesError),
     /// The policies are not taken.
     #[error("the policies: see `custodia policies check`")]
     Policies(#[source] Box<GateError>),

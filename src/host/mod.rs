@@ -11,6 +11,7 @@ mod doors;
 mod error;
 mod events;
 mod export;
+mod packages;
 mod parts;
 mod recover;
 mod register;
@@ -21,12 +22,14 @@ mod tasks;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use arc_swap::ArcSwap;
 use tokio::{sync::oneshot, task::JoinHandle};
 
 pub use crate::export::{ExportError, Filter, Range};
 pub use database::{DATABASE, Presence};
 pub use error::{StartError, explained};
 pub use export::{export, export_folder};
+pub use packages::{PackagesError, take_up_packages};
 pub use parts::{Parts, create_keystore, migrate, vkeys};
 pub use recover::{NewLogKey, Recovered, RecoveryError, close_log, recover_anew, recover_forward};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
@@ -41,6 +44,7 @@ use crate::{
     feed::Feed,
     fhir::{
         definitions::Definitions,
+        package::Conformance,
         reference::BaseUrl,
         search::{Listed, Searches},
         terminology::Shipped,
@@ -114,7 +118,10 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
     drop(rustls::crypto::ring::default_provider().install_default());
     let edge_config = doors::edge_config(&config, options.portal)?;
     let parts = Parts::open(&config, &clock, Presence::Server, &*options.progress).await?;
-    let (app, cluster) = assemble(&config, clock.clone(), parts)?;
+    let (definitions, terms) = (Definitions::load()?, Shipped::default());
+    let (conformance, packages) = packages::load(&parts.store, &parts.keyring, &definitions, &terms).await?;
+    let known = (definitions, conformance, terms);
+    let (app, cluster) = assemble(&config, clock.clone(), parts, known)?;
     for tenant in app.store.tenants().await.map_err(|_| StartError::Marks)? {
         let references = app.integrity.of(&tenant.name);
         let made = mark::make_anew(&app, tenant.id(), references).await;
@@ -152,13 +159,18 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
     }));
     let events = tokio::spawn(events::record(Arc::clone(&app), told));
     let feed = Feed::open(&config.feed, config.feed_folder(), Arc::clone(&app.ledger))?;
-    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger, feed);
+    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger, feed, packages);
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), origin = app.ledger.origin());
     Ok(Running { app, portal, partners, reloader, shutdown, edge, events, tasks, cluster })
 }
 
 /// The services, from what was opened.
-fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Option<Cluster>), StartError> {
+fn assemble(
+    config: &Config,
+    clock: Clock,
+    parts: Parts,
+    (definitions, conformance, terms): (Definitions, Conformance, Shipped),
+) -> Result<(Arc<App>, Option<Cluster>), StartError> {
     let base_text = config.fhir_base(config.portal.address.port());
     let base = BaseUrl::parse(&base_text).ok_or(StartError::Base)?;
     let root = base.as_str().strip_suffix("/fhir").ok_or(StartError::Base)?.to_owned();
@@ -177,17 +189,17 @@ fn assemble(config: &Config, clock: Clock, parts: Parts) -> Result<(Arc<App>, Op
         anchors: Arc::clone(&parts.anchors),
         clock: clock.clone(),
     };
-    let definitions = Definitions::load()?;
     let searches = Searches::compile(&definitions);
     let app = App {
         exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
         clock,
         integrity: config.fhir.integrity(),
-        terms: Shipped::default(),
+        terms,
         listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
         searches,
         definitions,
+        conformance: ArcSwap::from_pointee(conformance),
         base,
         keyring: parts.keyring,
         doorman,

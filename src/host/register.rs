@@ -38,6 +38,9 @@ pub enum RegisterError {
     /// No legal hold is in force.
     #[error("no legal hold on this tenant is in force")]
     NotHeld,
+    /// There is no such package.
+    #[error("there is no such package: `custodia packages list` names them")]
+    NoPackage,
     /// There is no such tenant.
     #[error("there is no such tenant: add it with `custodia tenant add`")]
     NoTenant,
@@ -78,6 +81,10 @@ impl<'a> From<&'a Parts> for Registry<'a> {
 impl Registry<'_> {
     pub(super) const fn clock(&self) -> &Clock {
         self.clock
+    }
+
+    pub(super) const fn keyring(&self) -> &Keyring {
+        self.keyring
     }
 
     pub(super) const fn store(&self) -> &Store {
@@ -169,6 +176,7 @@ impl Registry<'_> {
             Ok(_) => (201, "ok"),
             Err(RegisterError::Taken) => (409, "taken"),
             Err(RegisterError::Held | RegisterError::NotHeld) => (409, "unchanged"),
+            Err(RegisterError::NoPackage) => (404, "not-found"),
             Err(_) => (500, "failed"),
         };
         self.note(kind, interaction, what, status, code).await

@@ -9,8 +9,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{parts::admit, register::Registry};
-use crate::{app::App, config::LedgerConfig, feed::Feed, watch::Readiness};
+use super::{packages::take_up_packages, parts::admit, register::Registry};
+use crate::{app::App, config::LedgerConfig, feed::Feed, store::package::PackageName, watch::Readiness};
 
 /// How often the database is asked whether it answers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const TRY: Duration = Duration::from_secs(5);
 /// How often tenants that another server added are read.
 const TENANTS: Duration = Duration::from_secs(30);
+
+/// How often packages that were added or taken away are looked for.
+const PACKAGES: Duration = Duration::from_secs(30);
 
 /// How often exports that nobody fetched are looked for.
 const EXPORTS: Duration = Duration::from_secs(60);
@@ -34,6 +37,7 @@ impl Tasks {
         readiness: &Arc<Readiness>,
         config: &LedgerConfig,
         feed: Option<Feed>,
+        packages: Vec<PackageName>,
     ) -> Self {
         let mut tasks = JoinSet::new();
         let seconds = |number: u32| Duration::from_secs(u64::from(number));
@@ -41,6 +45,7 @@ impl Tasks {
         tasks.spawn(anchors(Arc::clone(app), seconds(config.anchor_s)));
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
+        tasks.spawn(renew_packages(Arc::clone(app), packages));
         tasks.spawn(exports(Arc::clone(app)));
         if let Some(feed) = feed {
             tasks.spawn(feed.run());
@@ -120,6 +125,27 @@ async fn retention(app: Arc<App>, years: u16) {
             Ok(0) => {}
             Ok(count) => tracing::info!(event = "audit_keys_destroyed", count),
             Err(error) => tracing::error!(event = "retention_failed", error = error.to_string()),
+        }
+    }
+}
+
+/// Packages that were added or taken away since `known` was read. While they cannot be read, those of before count.
+async fn renew_packages(app: Arc<App>, mut known: Vec<PackageName>) {
+    let mut tick = every(PACKAGES);
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        match app.store.package_names().await {
+            Ok(names) if names == known => continue,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(event = "packages_not_read", error = error.to_string());
+                continue;
+            }
+        }
+        match take_up_packages(&app).await {
+            Ok(names) => known = names,
+            Err(error) => tracing::error!(event = "packages_not_read", error = error.to_string()),
         }
     }
 }

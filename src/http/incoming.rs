@@ -14,6 +14,7 @@ use crate::fhir::{
     kinds::{LogicalId, ResourceType},
     patch::MetaChange,
     reference::parse_version,
+    terminology::answer::Operation as Terms,
 };
 
 /// Where a request wants to go.
@@ -67,6 +68,10 @@ pub enum Place {
     ChangeMeta(ResourceType, LogicalId, MetaChange),
     /// `GET /fhir/Patient/id/$everything`, and of an Encounter
     Everything(ResourceType, LogicalId),
+    /// `GET /fhir/Type/$lookup` and its like, and `GET /fhir/Type/id/$expand`
+    Terminology(Terms, ResourceType, Option<LogicalId>),
+    /// The same by `POST` of Parameters
+    TerminologyBody(Terms, ResourceType),
     /// `GET /openapi.json`
     OpenApi,
     /// `POST /auth/token`
@@ -138,9 +143,7 @@ impl Place {
                 _ => Self::Unknown,
             }),
             (["fhir", of, "_search"], Method::Post) => kind(of).map_or(Self::Unknown, Self::SearchForm),
-            (["fhir", of, "$validate"], Method::Post) => {
-                kind(of).map_or(Self::Unknown, |kind| Self::Validate(kind, None))
-            }
+            (["fhir", of, name], _) if name.starts_with('$') => Self::of_type(method, of, name),
             (["fhir", of, id], _) => match (kind(of), LogicalId::parse(id)) {
                 (Some(kind), Some(id)) => match method {
                     Method::Put => Self::Update(kind, id),
@@ -182,6 +185,17 @@ impl Place {
         }
     }
 
+    /// An operation on a type.
+    fn of_type(method: Method, of: &str, name: &str) -> Self {
+        let get = matches!(method, Method::Get | Method::Head);
+        match (ResourceType::from_name(of), Terms::of(name, of), method) {
+            (Some(kind), None, Method::Post) if name == "$validate" => Self::Validate(kind, None),
+            (Some(kind), Some(operation), Method::Post) => Self::TerminologyBody(operation, kind),
+            (Some(kind), Some(operation), _) if get => Self::Terminology(operation, kind, None),
+            _ => Self::Unknown,
+        }
+    }
+
     fn export(method: Method, rest: &[&str]) -> Self {
         let id = |text: &str| Uuid::parse_str(text).ok().filter(|id| id.to_string() == text);
         match (rest, method) {
@@ -199,6 +213,9 @@ impl Place {
     fn below(method: Method, kind: ResourceType, id: LogicalId, last: &str) -> Self {
         let get = matches!(method, Method::Get | Method::Head);
         let has_everything = [ResourceType::PATIENT, ResourceType::ENCOUNTER].contains(&kind);
+        if let Some(operation) = Terms::of(last, kind.name()).filter(|one| get && *one != Terms::Lookup) {
+            return Self::Terminology(operation, kind, Some(id));
+        }
         match (last, ResourceType::from_name(last), method) {
             ("$validate", _, Method::Post) => Self::Validate(kind, Some(id)),
             ("$meta-add", _, Method::Post) => Self::ChangeMeta(kind, id, MetaChange::Add),
@@ -234,6 +251,7 @@ impl Place {
             Self::ChangeMeta(_, _, MetaChange::Add) => "meta-add",
             Self::ChangeMeta(_, _, MetaChange::Delete) => "meta-delete",
             Self::Everything(..) => "everything",
+            Self::Terminology(operation, ..) | Self::TerminologyBody(operation, _) => operation.name(),
             Self::OpenApi => "openapi",
             Self::Token => "token",
             Self::Jwks => "jwks",
@@ -260,6 +278,7 @@ impl Place {
             | Self::Update(..)
             | Self::UpdateWhere(_)
             | Self::Validate(..)
+            | Self::TerminologyBody(..)
             | Self::ChangeMeta(..) => Some("fhir"),
             Self::Patch(..) | Self::PatchWhere(_) => Some("patch"),
             Self::SearchForm(_) | Self::SearchSystemForm | Self::Token | Self::ExportStart => Some("form"),
@@ -397,6 +416,11 @@ mod tests {
             (Method::Get, "/fhir/Patient/1/Observation", "search-compartment"),
             (Method::Get, "/fhir/Encounter/1/$everything", "everything"),
             (Method::Post, "/fhir/Patient/$validate", "validate"),
+            (Method::Get, "/fhir/ValueSet/$expand", "expand"),
+            (Method::Post, "/fhir/ValueSet/$expand", "expand"),
+            (Method::Get, "/fhir/ValueSet/1/$validate-code", "validate-code"),
+            (Method::Get, "/fhir/CodeSystem/$lookup", "lookup"),
+            (Method::Post, "/fhir/ConceptMap/$translate", "translate"),
             (Method::Post, "/fhir/Patient/1/$validate", "validate"),
             (Method::Get, "/fhir/Patient/1/$meta", "meta"),
             (Method::Post, "/fhir/Patient/1/$meta-delete", "meta-delete"),

@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 48] = [
+pub const ROUTES: [(Method, &str); 59] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -48,6 +48,17 @@ pub const ROUTES: [(Method, &str); 48] = [
     (Method::Delete, "/fhir/<kind>/<id>"),
     (Method::Post, "/fhir/<kind>/$validate"),
     (Method::Post, "/fhir/<kind>/<id>/$validate"),
+    (Method::Get, "/fhir/<kind>/$lookup"),
+    (Method::Post, "/fhir/<kind>/$lookup"),
+    (Method::Get, "/fhir/<kind>/$validate-code"),
+    (Method::Post, "/fhir/<kind>/$validate-code"),
+    (Method::Get, "/fhir/<kind>/$expand"),
+    (Method::Post, "/fhir/<kind>/$expand"),
+    (Method::Get, "/fhir/<kind>/$translate"),
+    (Method::Post, "/fhir/<kind>/$translate"),
+    (Method::Get, "/fhir/<kind>/<id>/$validate-code"),
+    (Method::Get, "/fhir/<kind>/<id>/$expand"),
+    (Method::Get, "/fhir/<kind>/<id>/$translate"),
     (Method::Get, "/fhir/<kind>/<id>/$meta"),
     (Method::Post, "/fhir/<kind>/<id>/$meta-add"),
     (Method::Post, "/fhir/<kind>/<id>/$meta-delete"),

@@ -19,7 +19,7 @@ use crate::{
     interaction::{
         Ask, Failure, Return, audit, audit_events, binary, bundle, condition, create, delete, disclosures,
         everything, exports, finish, history, metadata, operations, patch, read, recognise, search, subset,
-        token, update,
+        terminology, token, update,
     },
     ledger::{Access, Audited, Down, QUERY_BYTES_MAX},
     refusal::Refusal,
@@ -198,6 +198,8 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         | Place::Validate(..)
         | Place::Meta(..)
         | Place::ChangeMeta(..)
+        | Place::Terminology(..)
+        | Place::TerminologyBody(..)
         | Place::Everything(..)) => Box::pin(operation(app, ask, place, query, body)).await,
         Place::Checkpoint => audit::checkpoint(app, ask).await,
         Place::Entry(index) => audit::entry(app, ask, index).await,
@@ -232,6 +234,12 @@ async fn operation(
             operations::change_meta(app, ask, kind, &id, change, body).await
         }
         Place::Everything(kind, id) => everything::run(app, ask, kind, &id, query.unwrap_or_default()).await,
+        Place::Terminology(of, kind, id) => {
+            terminology::run(app, ask, of, (kind, id.as_ref()), query.unwrap_or_default(), None).await
+        }
+        Place::TerminologyBody(of, kind) => {
+            terminology::run(app, ask, of, (kind, None), query.unwrap_or_default(), Some(body)).await
+        }
         _ => Err(Refusal::NoRoute.into()),
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     ATTEMPTS_MAX, Ask, Failure, Head, Return, condition,
     desk::{Desk, Draft},
-    forbidden, malformed, parse_body, written,
+    forbidden, hold, malformed, parse_body, written,
 };
 use crate::{
     answer::Answer,
@@ -13,11 +13,9 @@ use crate::{
     fhir::{
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
-        validate::validate,
     },
     gate::Act,
     ledger::{Audited, Rejected},
-    refusal::Refusal,
     store::write::Base,
 };
 
@@ -72,11 +70,7 @@ pub(super) fn check(app: &App, kind: ResourceType, resource: &Value) -> Result<(
     if named.is_some_and(|named| named != kind.name()) {
         return Err(malformed(IssueCode::Invalid, "The resource is of another type than the URL names."));
     }
-    let problems = validate(&app.definitions, resource, Some(kind));
-    if problems.iter().any(crate::fhir::outcome::Problem::refuses) {
-        return Err(Refusal::Invalid(problems).into());
-    }
-    Ok(())
+    Ok(hold::hold(app, resource, kind)?)
 }
 
 pub(super) fn head(

@@ -36,7 +36,7 @@ pub const SYSTEM: [SystemInteraction; 4] = [
 ];
 
 /// The operations.
-pub const OPERATIONS: [Operation; 6] = {
+pub const OPERATIONS: [Operation; 11] = {
     const fn every(name: &'static str, definition: &'static str) -> Operation {
         Operation { name, definition, of: None }
     }
@@ -47,6 +47,14 @@ pub const OPERATIONS: [Operation; 6] = {
         every("meta-delete", "Resource-meta-delete"),
         Operation { of: Some(ResourceType::PATIENT), ..every("everything", "Patient-everything") },
         Operation { of: Some(ResourceType::ENCOUNTER), ..every("everything", "Encounter-everything") },
+        Operation { of: Some(ResourceType::CODE_SYSTEM), ..every("lookup", "CodeSystem-lookup") },
+        Operation {
+            of: Some(ResourceType::CODE_SYSTEM),
+            ..every("validate-code", "CodeSystem-validate-code")
+        },
+        Operation { of: Some(ResourceType::VALUE_SET), ..every("expand", "ValueSet-expand") },
+        Operation { of: Some(ResourceType::VALUE_SET), ..every("validate-code", "ValueSet-validate-code") },
+        Operation { of: Some(ResourceType::CONCEPT_MAP), ..every("translate", "ConceptMap-translate") },
     ]
 };
 

@@ -16,6 +16,7 @@ pub mod disclosures;
 pub mod everything;
 pub mod exports;
 pub mod history;
+mod hold;
 mod integrity;
 pub mod mark;
 pub mod metadata;
@@ -25,6 +26,7 @@ pub mod patch;
 pub mod read;
 pub mod recognise;
 pub mod search;
+pub mod terminology;
 pub mod token;
 pub mod update;
 

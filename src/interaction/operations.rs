@@ -4,8 +4,8 @@ use custodia_audit::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, malformed, open::open_permitted,
-    parse_body, patch, written,
+    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, hold, malformed,
+    open::open_permitted, parse_body, patch, written,
 };
 use crate::{
     answer::Answer,
@@ -16,7 +16,7 @@ use crate::{
         outcome::{IssueCode, OperationOutcome, Problem},
         patch::{MetaChange, Patch},
         search::form,
-        validate::{self, Wanted},
+        validate::Wanted,
     },
     gate::Act,
     ledger::{Audited, Rejected, Released},
@@ -40,12 +40,13 @@ struct Asked {
     profile: Option<String>,
 }
 
-/// `POST [base]/Type/$validate` and `POST [base]/Type/id/$validate`: by the base definition of the type.
+/// `POST [base]/Type/$validate` and `POST [base]/Type/id/$validate`: by the base definition of the type, by the profiles the
+/// resource claims, and by the one that is asked for.
 ///
 /// The answer is 200 whatever is found; nothing is stored. Mode delete says whether the caller could delete.
 ///
 /// # Errors
-/// [`Failure`] as every interaction; 400 for a profile other than the type's base definition.
+/// [`Failure`] as every interaction; 400 for a profile that is not known here.
 pub async fn validate(
     app: &App,
     ask: &Ask,
@@ -70,7 +71,7 @@ pub async fn validate(
         None => Act::Create,
     };
     app.gate.approach(&ask.caller, act, kind).map_err(forbidden)?;
-    check_profile(kind, asked.profile.as_deref())?;
+    let profile = check_profile(app, kind, asked.profile.as_deref())?;
     let mut problems = Vec::new();
     if mode == Some(Mode::Delete) {
         let id = id.ok_or_else(|| malformed(IssueCode::Required, "mode delete needs the id of a record."))?;
@@ -79,7 +80,10 @@ pub async fn validate(
     } else {
         let resource =
             asked.resource.ok_or_else(|| malformed(IssueCode::Required, "A resource is required."))?;
-        problems.extend(validate::problems(&app.definitions, &resource, Some(kind), Wanted::All));
+        problems.extend(hold::all(app, &resource, kind, Wanted::All));
+        if let (Some(url), Some(object)) = (profile, resource.as_object()) {
+            problems.extend(hold::by(app, object, url, Wanted::All).unwrap_or_default());
+        }
         let given = resource.get("id").and_then(Value::as_str);
         let wrong = match (id, mode) {
             (Some(id), mode) if mode != Some(Mode::Create) => given != Some(id.as_str()),
@@ -140,18 +144,22 @@ impl Asked {
     }
 }
 
-/// The only profile there is: the definition of the type itself.
-fn check_profile(kind: ResourceType, profile: Option<&str>) -> Result<(), Failure> {
+/// The profile that is asked for beyond the definition of the type itself.
+fn check_profile<'a>(
+    app: &App,
+    kind: ResourceType,
+    profile: Option<&'a str>,
+) -> Result<Option<&'a str>, Failure> {
     let base = format!("http://hl7.org/fhir/StructureDefinition/{}", kind.name());
-    let known = profile.is_none_or(|profile| {
+    let is_base = |profile: &str| {
         profile.strip_prefix(&base).is_some_and(|rest| matches!(rest, "" | "|4.0" | "|4.0.1"))
-    });
-    if known {
-        return Ok(());
+    };
+    let Some(profile) = profile.filter(|profile| !is_base(profile)) else { return Ok(None) };
+    if app.conformance.load().profiles.get(profile).is_some() {
+        return Ok(Some(profile));
     }
-    let text =
-        format!("This server knows no profile but {base}. Leave profile out to validate against that.");
-    Err(Refusal::NotSupported(text).into())
+    let text = "This server does not know that profile: its package is added with `custodia packages add`.";
+    Err(Refusal::NotSupported(text.to_owned()).into())
 }
 
 /// Refuses as a delete would be refused.

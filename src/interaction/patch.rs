@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     ATTEMPTS_MAX, Ask, Failure, create,
     desk::{Desk, Draft, Ready},
-    forbidden, malformed,
+    forbidden, hold, malformed,
     open::open_permitted,
     parse_body, update, written,
 };
@@ -143,10 +143,7 @@ pub(super) async fn prepare(
     let base = Base::Version(record.at.version);
     let (old, released) = record.revise(read)?;
     let revised = patch.apply(&app.definitions, old).map_err(|problem| Refusal::Invalid(vec![problem]));
-    let revised = revised.and_then(|new| match validate(&app.definitions, &new, Some(kind)) {
-        problems if problems.iter().any(Problem::refuses) => Err(Refusal::Invalid(problems)),
-        _ => Ok(new),
-    });
+    let revised = revised.and_then(|new| hold::hold(app, &new, kind).map(|()| new));
     let mut resource = match revised {
         Ok(resource) => resource,
         Err(refusal) => return Err(Failure::Told(refusal, vec![released])),

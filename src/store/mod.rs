@@ -13,6 +13,7 @@ pub mod history;
 pub mod lane;
 pub mod mark;
 pub mod migrate;
+pub mod package;
 pub mod retention;
 pub mod row;
 pub mod search;

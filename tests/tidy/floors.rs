@@ -50,13 +50,14 @@ const GUARDED: [(&str, &[&str]); 10] = [
 ];
 
 /// All that `fhir` may name: it is pure.
-const FHIR_CRATES: [&str; 9] = [
+const FHIR_CRATES: [&str; 10] = [
     "serde",
     "serde_json",
     "chrono",
     "uuid",
     "zstd",
     "flate2",
+    "tar",
     "thiserror",
     "unicode_normalization",
     "regex",

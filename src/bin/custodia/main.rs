@@ -8,6 +8,7 @@ mod audit;
 mod demo;
 mod keys;
 mod migrate;
+mod packages;
 mod policies;
 mod search;
 mod serve;
@@ -61,6 +62,9 @@ enum Command {
     /// Tenants
     #[command(subcommand)]
     Tenant(tenant::Tenant),
+    /// FHIR packages: the profiles and the terminology resources are held to
+    #[command(subcommand)]
+    Packages(packages::Packages),
     /// Accounts of people, programs and partners
     #[command(subcommand)]
     Account(account::Account),
@@ -130,6 +134,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Migrate => wait(migrate::run(&read()?))?,
         Command::Keys(keys) => wait(keys::run(&keys, &read()?))?,
         Command::Tenant(tenant) => wait(tenant::run(&tenant, &read()?))?,
+        Command::Packages(packages) => wait(packages::run(&packages, &read()?))?,
         Command::Account(account) => wait(account::run(&account, &read()?))?,
         Command::Audit(audit) => wait(audit::run(&audit, &read()?))?,
     }

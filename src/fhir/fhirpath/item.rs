@@ -54,7 +54,7 @@ impl<'v> Spot<'v> {
     }
 
     /// The name of its type, such as `Patient`, `Patient.contact` or `date`.
-    pub(super) fn type_name(&self) -> &'v str {
+    pub(crate) fn type_name(&self) -> &'v str {
         match self.kind {
             Kind::Complex(kind) => &kind.name,
             Kind::Primitive(primitive) => primitive.rule().trim_start_matches("primitive."),
@@ -62,7 +62,7 @@ impl<'v> Spot<'v> {
     }
 
     /// Calls `visit` with each element of this name.
-    pub(super) fn walk(&self, definitions: &'v Definitions, name: &str, visit: &mut dyn FnMut(Self)) {
+    pub(crate) fn walk(&self, definitions: &'v Definitions, name: &str, visit: &mut dyn FnMut(Self)) {
         match (self.kind, self.held) {
             (Kind::Complex(kind), Held::Object(object)) => {
                 if let Some(property) = kind.property(name)
@@ -119,8 +119,16 @@ impl<'v> Spot<'v> {
         }
     }
 
+    /// The JSON of a primitive that has a value.
+    pub(crate) fn leaf(&self) -> Option<&'v Value> {
+        match self.held {
+            Held::Leaf(value) => Some(value),
+            Held::Object(_) | Held::Nothing => None,
+        }
+    }
+
     /// Whether its type is this one, or one of those that this one is made from.
-    pub(super) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         let own = self.type_name();
         match self.kind {
             Kind::Primitive(_) => primitive_is(own, name),
@@ -153,7 +161,7 @@ impl<'v> Spot<'v> {
     }
 
     /// The object, of what is no primitive.
-    pub(super) fn object(&self) -> Option<&'v Map<String, Value>> {
+    pub(crate) fn object(&self) -> Option<&'v Map<String, Value>> {
         match self.held {
             Held::Object(object) => Some(object),
             Held::Leaf(_) | Held::Nothing => None,
@@ -289,7 +297,7 @@ fn same_objects(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
 }
 
 /// Whether two JSON values say the same: the order of members and the digits of numbers do not count.
-fn same(left: &Value, right: &Value) -> bool {
+pub(crate) fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(a), Value::Object(b)) => same_objects(a, b),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),

@@ -28,6 +28,7 @@ use std::fmt;
 use super::definitions::Definitions;
 use item::Item;
 pub use item::Spot;
+pub(crate) use item::same;
 
 use parse::Expr;
 use run::{Fault, Run};

@@ -1,6 +1,6 @@
 //! Codes: what known `CodeSystem`s, `ValueSet`s and `ConceptMap`s say (FHIR R4 terminology-module.html).
 //!
-//! May import only std, flate2, regex and `serde_json`.
+//! May import only std, flate2, regex, `serde_json` and `fhir::outcome`.
 //!
 //! ```text
 //! Terms        resources of one origin, by canonical url: those of R4, of packages, of a tenant
@@ -8,6 +8,7 @@
 //! ```
 //! What is not known is said to be unknown, never guessed: LOINC, SNOMED CT and their like are not shipped.
 
+pub mod answer;
 mod expand;
 mod map;
 mod set;
@@ -15,7 +16,7 @@ mod system;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -38,8 +39,9 @@ pub struct Terms {
 }
 
 /// The terminology of R4 itself. It is read once, by whoever asks first, in some 50 ms.
-#[derive(Debug, Default)]
-pub struct Shipped(OnceLock<Terms>);
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Shipped(Arc<OnceLock<Terms>>);
 
 impl Shipped {
     /// The terms; none if the program was built with a broken file, which a test would tell.

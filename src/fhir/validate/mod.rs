@@ -3,12 +3,13 @@
 //!
 //! May import only std, `serde_json` and `fhir::{definitions, fhirpath, json, kinds, outcome, primitive}`.
 //!
-//! What it does not look at: profiles named in `meta.profile`, and slicing.
+//! Profiles, with their slices, are the business of [`profile`].
 
 mod bound;
 mod invariants;
 mod members;
 mod primitives;
+pub mod profile;
 mod reference;
 mod report;
 mod rules;

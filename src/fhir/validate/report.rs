@@ -99,6 +99,19 @@ impl Report {
         }
     }
 
+    /// Whether anything found so far refuses.
+    pub(super) fn refuses(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// Takes in what another report has, as far as there is room.
+    pub(super) fn append(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        self.problems.truncate(PROBLEMS_MAX);
+        self.warnings.extend(other.warnings);
+        self.warnings.truncate(PROBLEMS_MAX);
+    }
+
     /// What refuses, then what warns.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         self.problems.append(&mut self.warnings);

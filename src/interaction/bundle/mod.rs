@@ -11,8 +11,8 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 
 use super::{
-    Ask, Conditions, Failure, condition, create, delete, finish, forbidden, history, malformed, parse_body,
-    patch, read, search, update,
+    Ask, Conditions, Failure, condition, create, delete, finish, forbidden, history, hold, malformed,
+    parse_body, patch, read, search, update,
 };
 use crate::{
     answer::Answer,
@@ -22,7 +22,6 @@ use crate::{
         kinds::ResourceType,
         outcome::{IssueCode, Problem},
         subset::Subset,
-        validate::validate,
     },
     gate::Act,
     ledger::{Access, Audited, QUERY_BYTES_MAX},
@@ -41,10 +40,7 @@ pub async fn run(app: &App, ask: &Ask, body: &[u8]) -> Result<Audited<Answer>, F
     let value = parse_body(body)?;
     let is_transaction = value.get("type").and_then(Value::as_str) == Some("transaction");
     if is_transaction {
-        let problems = validate(&app.definitions, &value, Some(ResourceType::BUNDLE));
-        if problems.iter().any(Problem::refuses) {
-            return Err(Refusal::Invalid(problems).into());
-        }
+        hold::hold_bundle(app, &value)?;
     }
     match Bundle::parse(value, &app.base).map_err(Refusal::Malformed)? {
         Bundle::Batch(entries) => batch(app, ask, entries).await,

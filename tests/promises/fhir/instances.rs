@@ -312,6 +312,9 @@ async fn the_capability_statement_states_what_is_served_and_no_more() {
     };
     assert_eq!(operations("Patient"), ["validate", "meta", "meta-add", "meta-delete", "everything"]);
     assert_eq!(operations("Observation"), ["validate", "meta", "meta-add", "meta-delete"]);
+    assert_eq!(operations("ValueSet")[4..], ["expand", "validate-code"]);
+    assert_eq!(operations("CodeSystem")[4..], ["lookup", "validate-code"]);
+    assert_eq!(operations("ConceptMap")[4..], ["translate"]);
     let conditional = ["conditionalCreate", "conditionalRead", "conditionalUpdate", "conditionalDelete"];
     let stated = conditional.map(|name| patient[name].clone());
     assert_eq!(stated, [json!(true), json!("full-support"), json!(true), json!("single")]);

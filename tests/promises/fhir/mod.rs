@@ -13,6 +13,8 @@ mod marks;
 mod operations;
 mod patches;
 mod plans;
+mod profiles;
 mod searches;
 mod subsets;
 mod systems;
+mod terminology;

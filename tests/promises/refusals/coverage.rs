@@ -51,6 +51,27 @@ const fn missing(method: &'static str, route: &'static str, path: &'static str) 
     Row { denied, allowed: (Person::Auditor, 404), ..row(method, route, path) }
 }
 
+const LOOKUP: &str = "/fhir/CodeSystem/$lookup?system=http://hl7.org/fhir/administrative-gender&code=male";
+const VALIDATE_CODE: &str =
+    "/fhir/ValueSet/$validate-code?url=http://hl7.org/fhir/ValueSet/administrative-gender&code=male";
+const EXPAND: &str = "/fhir/ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/administrative-gender";
+const TRANSLATE: &str = "/fhir/ConceptMap/$translate?url=http://hl7.org/fhir/ConceptMap/cm-administrative-gender-v3&system=http://hl7.org/fhir/administrative-gender&code=male";
+
+/// An operation on terminology: by GET and by POST of no further Parameters.
+fn terms(method: &'static str, route: &'static str, path: &'static str) -> Row {
+    let none = || json!({"resourceType": "Parameters"});
+    let body = if method == "POST" { Body::Fhir(none) } else { Body::None };
+    Row { body, denied: Some((Person::FrontDesk, path, 403)), ..row(method, route, path) }
+}
+
+fn no_terms(route: &'static str, path: &'static str) -> Row {
+    Row {
+        denied: Some((Person::FrontDesk, path, 403)),
+        allowed: (Person::Physician, 404),
+        ..row("GET", route, path)
+    }
+}
+
 fn new_observation() -> Value {
     observation("covered", "ann", "x")
 }
@@ -174,6 +195,18 @@ fn rows() -> Vec<Row> {
             denied: desk("/fhir/Observation/covered/$validate", 403),
             ..row("POST", "/fhir/<kind>/<id>/$validate", "/fhir/Observation/covered/$validate")
         },
+        terms("GET", "/fhir/<kind>/$lookup", LOOKUP),
+        terms("POST", "/fhir/<kind>/$lookup", LOOKUP),
+        terms("GET", "/fhir/<kind>/$validate-code", VALIDATE_CODE),
+        terms("POST", "/fhir/<kind>/$validate-code", VALIDATE_CODE),
+        terms("GET", "/fhir/<kind>/$expand", EXPAND),
+        terms("POST", "/fhir/<kind>/$expand", EXPAND),
+        terms("GET", "/fhir/<kind>/$translate", TRANSLATE),
+        terms("POST", "/fhir/<kind>/$translate", TRANSLATE),
+        // There is none of that id; those that are there have tests of their own (`fhir::terminology`).
+        no_terms("/fhir/<kind>/<id>/$validate-code", "/fhir/ValueSet/covered/$validate-code?code=x"),
+        no_terms("/fhir/<kind>/<id>/$expand", "/fhir/ValueSet/covered/$expand"),
+        no_terms("/fhir/<kind>/<id>/$translate", "/fhir/ConceptMap/covered/$translate?code=x&system=y"),
         row("GET", "/fhir/<kind>/<id>/$meta", "/fhir/CareTeam/team/$meta"),
         Row {
             body: Body::Fhir(tag),

@@ -220,6 +220,8 @@ async fn the_log_is_changed_by_neither_role() {
         ("account", "UPDATE"),
         ("assertion_seen", "DELETE"),
         ("criterion", "UPDATE"),
+        ("definition_package", "DELETE"),
+        ("definition_package", "UPDATE"),
         ("ledger_head", "UPDATE"),
         ("record", "UPDATE"),
         ("record_link", "DELETE"),
