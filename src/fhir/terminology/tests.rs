@@ -137,6 +137,34 @@ fn an_expansion_of_too_many_codes_is_refused() {
 }
 
 #[test]
+fn a_page_and_the_codings_of_a_question_are_bounded() {
+    use answer::{Asked, CODINGS_MAX, Operation, PAGE_CODES_MAX, answer};
+    let listed: Vec<Value> = (0..=PAGE_CODES_MAX).map(|n| json!({"code": n.to_string()})).collect();
+    let mut terms = Terms::default();
+    terms.add(&json!({"resourceType": "ValueSet", "url": "v", "compose": {"include": [{"system": "s", "concept": listed}]}}));
+    let vocabulary = Vocabulary::new([&terms]);
+    let ask = |operation: Operation, parameters: Value| {
+        let mut asked = Asked::default();
+        asked.parameters(operation, &json!({ "parameter": parameters })).unwrap();
+        answer(&vocabulary, operation, "ValueSet", &asked, ("id", "now"))
+    };
+    let page = |count: usize| {
+        let sent = json!([{"name": "url", "valueUri": "v"}, {"name": "count", "valueInteger": count}]);
+        let answer = ask(Operation::Expand, sent).unwrap();
+        answer.pointer("/expansion/contains").and_then(Value::as_array).unwrap().len()
+    };
+    assert_eq!((page(PAGE_CODES_MAX), page(PAGE_CODES_MAX + 1)), (PAGE_CODES_MAX, PAGE_CODES_MAX));
+    let is_in = |others: usize| {
+        let mut codings = vec![json!({"system": "x", "code": "1"}); others];
+        codings.push(json!({"system": "s", "code": "1"}));
+        let concept = json!({"name": "codeableConcept", "valueCodeableConcept": {"coding": codings}});
+        let said = ask(Operation::ValidateCode, json!([{"name": "url", "valueUri": "v"}, concept])).unwrap();
+        said.pointer("/parameter/0/valueBoolean") == Some(&json!(true))
+    };
+    assert!(is_in(CODINGS_MAX - 1) && !is_in(CODINGS_MAX));
+}
+
+#[test]
 fn codes_are_translated() {
     let mut terms = Terms::default();
     terms.add(&json!({"resourceType": "ConceptMap", "url": "m", "sourceUri": "from", "targetUri": "to", "group": [{

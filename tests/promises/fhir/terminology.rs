@@ -153,6 +153,30 @@ async fn ones_own_terminology_answers_those_who_may_read_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_reads_so_many_records_of_terminology() {
+    let clinic = Clinic::open().await;
+    // A set that takes its codes from one system too many.
+    let last = custodia::interaction::terminology::RECORDS_MAX;
+    for n in 0..=last {
+        let kind = if n == 0 { "ValueSet" } else { "CodeSystem" };
+        let mut one = json!({"resourceType": kind, "id": format!("t{n}"), "url": format!("urn:t:{n}"), "status": "active"});
+        if n == 0 {
+            let all: Vec<Value> = (1..=last).map(|n| json!({"system": format!("urn:t:{n}")})).collect();
+            one["compose"] = json!({"include": all});
+        } else {
+            one["content"] = json!("complete");
+            one["concept"] = json!([{"code": format!("c{n}")}]);
+        }
+        clinic.put(&one).await;
+    }
+    let physician = clinic.person(Person::Physician).await;
+    let reply = physician.get("/fhir/ValueSet/$expand?url=urn:t:0").await.expect(400);
+    assert_eq!(reply.issue(), "not-supported");
+    let entry = clinic.server.entry(reply.receipt().unwrap()).await;
+    assert_eq!(entry.object.items.len(), last);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_terminology_of_a_package_answers() {
     let clinic = Clinic::open().await;
     let package = Package::read(include_bytes!("../../data/us-core-6.1.0.tgz")).unwrap();
