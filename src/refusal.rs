@@ -219,3 +219,18 @@ fn oauth_answer(status: u16, error: OAuthError) -> Answer {
     let body = serde_json::json!({ "error": error.error, "error_description": error.description });
     Answer::json(status, body.to_string().into_bytes()).with_header("cache-control", "no-store")
 }
+
+/// An error and its causes, outermost first, on one line for the operational log.
+///
+/// Ours hold no value of a record, and PostgreSQL's are cut to what they are about (`watch` drops fields that are not on
+/// its list).
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

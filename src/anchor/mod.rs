@@ -39,6 +39,7 @@ use crate::{
     config::Config,
     durable::{self, Durable},
     ledger::{Ledger, LedgerReader, ReadError},
+    refusal::causes,
     seal::LogKeys,
 };
 use ask::{Asked, Asking};
@@ -267,7 +268,7 @@ impl Anchors {
                 Ok(size) => least = Some(least.map_or(*size, |least| least.min(*size))),
                 Err(error) => {
                     AnchorCounts::up(&self.counts.mirror_failures);
-                    let error = format!("{}: {}", mirror.checkpoint_place(), explained(error));
+                    let error = format!("{}: {}", mirror.checkpoint_place(), causes(error));
                     tracing::error!(event = "mirror_not_advanced", error);
                 }
             }
@@ -344,16 +345,4 @@ fn client(config: &Config) -> Result<reqwest::Client, AnchorError> {
 fn may_be_asked(url: &str) -> bool {
     let local = ["http://127.0.0.1:", "http://localhost:", "http://[::1]:"];
     url.starts_with("https://") || local.iter().any(|prefix| url.starts_with(prefix))
-}
-
-/// An error and its causes, on one line.
-fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -20,6 +20,7 @@ use crate::{
     config::FeedConfig,
     events::{Place, audit_event, control_event, disclosure_event, syslog},
     ledger::{Ledger, ReadError, StoredEntry},
+    refusal::causes,
 };
 use position::Position;
 use wire::Wire;
@@ -137,16 +138,4 @@ impl Feed {
         }
         Ok(())
     }
-}
-
-/// The outermost message and its causes.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -21,7 +21,7 @@ use crate::{
         search::{date::DateRange, form},
     },
     ledger::Audited,
-    refusal::{Refusal, Why},
+    refusal::{Refusal, Why, causes},
 };
 
 /// The longest reason, in bytes.
@@ -52,7 +52,7 @@ impl From<ExportError> for Failure {
                 "log: expected the name of a log that this server's own continues, as receipts and AuditEvents give it.",
             ),
             ExportError::Note(_) | ExportError::Write(_) | ExportError::File(_) => {
-                tracing::error!(event = "export_failed", error = super::causes(&error));
+                tracing::error!(event = "export_failed", error = causes(&error));
                 Refusal::Internal.into()
             }
         }

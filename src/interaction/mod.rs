@@ -46,7 +46,7 @@ use crate::{
     gate::Denied,
     identity::Caller,
     ledger::{Access, Audited, Down, Rejected, Released},
-    refusal::{Refusal, Why},
+    refusal::{Refusal, Why, causes},
     seal::{KeyError, Opened},
     store::{StoreError, search::View},
 };
@@ -168,18 +168,6 @@ impl From<Rejected> for Failure {
             Rejected::Down => Self::Down,
         }
     }
-}
-
-/// The outermost message and its causes. Messages of this house hold no value of a record.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 /// Turns a failure into its recorded refusal.

@@ -27,7 +27,7 @@ use futures_util::try_join;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    counts::{Counts, error_chain},
+    counts::Counts,
     draft::{AccessDraft, Changes, ControlDraft, Draft},
     head::{self, EdgeError, signed},
     keys::{AuditKeyError, AuditKeys, month_of},
@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    refusal::causes,
     seal::{AuditKey, KeyError, Sealed},
     store::{
         Database,
@@ -173,11 +174,7 @@ impl Committer {
             }
             Err(error) => {
                 self.counts.lost();
-                tracing::error!(
-                    event = "ledger_batch_failed",
-                    error = error_chain(&error),
-                    submissions = count
-                );
+                tracing::error!(event = "ledger_batch_failed", error = causes(&error), submissions = count);
                 // Nothing of the batch counts. The connection may be in any state and the edge may have
                 // grown: both are made anew from what the database says.
                 self.state.connection = None;

@@ -66,16 +66,3 @@ impl Counts {
         self.failing.store(true, Ordering::Relaxed);
     }
 }
-
-/// Causes of an error, outermost first. Ours hold no value of a record, and PostgreSQL's are cut to what they
-/// are about (`watch` drops fields that are not on its list).
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
