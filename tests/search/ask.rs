@@ -32,7 +32,7 @@ const TOGETHER: [&str; 6] =
 pub(crate) const PREFIXES: [&str; 10] = ["", "eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap"];
 
 /// One value that is looked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Term {
     Begins(String),
     Contains(String),
@@ -471,6 +471,7 @@ pub(crate) fn term(world: &World, draw: &mut Draw, row: &'static Row, modifier: 
             }
             Term::Date(PREFIXES[draw.below(PREFIXES.len())], text)
         }
+        Sort::Canonical => Term::Exactly(value.as_str()?.to_owned()),
         Sort::Quantity => {
             let number = value.get("value")?.to_string();
             let whole = number.split('.').next()?.to_owned();
@@ -600,7 +601,7 @@ fn number_holds(prefix: &str, text: &str, stored: i128) -> bool {
 }
 
 /// Percent-encodes everything that is not a plain letter or digit.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         if byte.is_ascii_alphanumeric() {
             out.push(char::from(byte));

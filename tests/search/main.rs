@@ -18,6 +18,7 @@ mod ask;
 mod draw;
 mod expression;
 mod truth;
+mod us_core;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,12 @@ use std::{
 };
 
 use custodia::clock::Clock;
-use custodia_support::{client::Client, cluster::TestCluster, people::Partner, server::TestServer};
+use custodia_support::{
+    client::{Client, Reply},
+    cluster::TestCluster,
+    people::Partner,
+    server::TestServer,
+};
 use serde_json::{Value, json};
 
 use ask::Search;
@@ -91,9 +97,13 @@ fn list(n: usize, world: &World, draw: &mut Draw) -> Value {
 
 /// Follows next links; ids in order, and of what was included.
 async fn walk(client: &Client, path: &str) -> Result<(Vec<String>, BTreeSet<String>), String> {
-    let (mut found, mut others, mut page) = (Vec::new(), BTreeSet::new(), path.to_owned());
+    collect(client, client.get(path).await).await
+}
+
+/// The same from the first page on.
+async fn collect(client: &Client, first: Reply) -> Result<(Vec<String>, BTreeSet<String>), String> {
+    let (mut found, mut others, mut reply) = (Vec::new(), BTreeSet::new(), first);
     loop {
-        let reply = client.get(&page).await;
         let bundle = reply.json();
         if reply.status != 200 {
             let text = bundle["issue"][0]["details"]["text"].as_str().unwrap_or_default().to_owned();
@@ -109,13 +119,13 @@ async fn walk(client: &Client, path: &str) -> Result<(Vec<String>, BTreeSet<Stri
             match entry["search"]["mode"].as_str() {
                 Some("match") => found.push(name),
                 Some("include") => _ = others.insert(name),
-                other => panic!("{path}: an entry of mode {other:?}"),
+                other => panic!("an entry of mode {other:?}"),
             }
         }
         let links = bundle["link"].as_array().unwrap();
         let next = links.iter().find(|link| link["relation"] == "next");
         let Some(next) = next else { return Ok((found, others)) };
-        page = next["url"].as_str().unwrap().to_owned();
+        reply = client.get(next["url"].as_str().unwrap()).await;
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Sort {
     Reference(&'static str),
     Date,
     Quantity,
+    /// A URL, or an id: found as it is.
+    Canonical,
 }
 
 /// Type, parameter, what its values are, and where they stand.
