@@ -363,7 +363,7 @@ pub struct LimitsConfig {
     #[validate(range(min = 8_192, max = 1_048_576))]
     pub header_bytes_max: u32,
     /// The body of one request.
-    #[validate(range(min = 1_024, max = 67_108_864))]
+    #[validate(range(min = 1_024, max = 16_777_216))]
     pub body_bytes_max: u32,
     /// The bodies of all requests that are open.
     #[validate(range(min = 1_048_576, max = 4_294_967_295_u32))]

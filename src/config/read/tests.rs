@@ -187,8 +187,8 @@ fn what_is_wrong_is_refused_by_name() {
         ),
         ("[watch]\nlevel = \"trace\"", &["watch.level: expected one of error, warn, info, debug"]),
         (
-            "[limits]\nbody_bytes_max = 67108865",
-            &["limits.body_bytes_max: expected a number from 1024 to 67108864"],
+            "[limits]\nbody_bytes_max = 16777217",
+            &["limits.body_bytes_max: expected a number from 1024 to 16777216"],
         ),
     ];
     for (text, expected) in table {
