@@ -76,7 +76,7 @@ async fn the_whole_official_package_comes_back_as_it_was_sent() {
     let (mut different, mut sent, mut binaries) = (Vec::new(), 0, Vec::new());
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        if !entry.path().unwrap().extension().is_some_and(|ending| ending == "json") {
+        if entry.path().unwrap().extension().is_none_or(|ending| ending != "json") {
             continue;
         }
         let mut text = String::new();
