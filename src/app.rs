@@ -22,7 +22,7 @@ use crate::{
     gate::Gate,
     identity::Doorman,
     ledger::Ledger,
-    seal::Keyring,
+    seal::{Keyring, OwnList},
     store::Store,
 };
 
@@ -42,6 +42,8 @@ pub struct App {
     pub terms: Shipped,
     /// The search parameters that find records without a patient being named.
     pub listed: Listed,
+    /// Those that narrow a search within one patient's records.
+    pub own: OwnList,
     /// What happens to references that lead nowhere.
     pub integrity: Integrity,
     /// The server's own FHIR base URL.

@@ -58,6 +58,7 @@ use crate::{
     },
     identity::{Doorman, TokenIssuer, TokenSigner},
     interaction::mark,
+    seal::OwnList,
     store::cluster::{Cluster, Progress},
     watch::{Metrics, Readiness},
 };
@@ -196,6 +197,7 @@ fn assemble(
         clock,
         integrity: config.fhir.integrity(),
         terms,
+        own: OwnList::of(Listed::own(&searches)),
         listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
         searches,
         definitions,

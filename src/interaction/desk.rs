@@ -217,6 +217,11 @@ impl<'a> Desk<'a> {
             self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
         let references = self.side().mode();
         change.marks = Marking { app: self.app, keys: &self.keys, references }.of(kind, resource);
+        if let [one] = patients.as_slice() {
+            let own = self.data_key(one)?.own().map_err(KeyError::from)?;
+            let (tenant, app) = (self.keys.as_ref(), self.app);
+            change.own_marks = app.own.marks((tenant, &own), (kind, version), resource, &app.base);
+        }
         let named = self.name(&change, &plain, patients);
         Ok(Ready {
             written: Written { permit, version: named, change },
@@ -251,6 +256,7 @@ impl<'a> Desk<'a> {
             relations: Vec::new(),
             keys: Vec::new(),
             marks: Vec::new(),
+            own_marks: None,
             criteria: Vec::new(),
         };
         let version = self.name(&change, &plain, record.patients);
@@ -388,6 +394,7 @@ impl<'a> Desk<'a> {
             relations,
             keys,
             marks: Vec::new(),
+            own_marks: None,
             criteria: Vec::new(),
         })
     }

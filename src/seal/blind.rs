@@ -49,7 +49,7 @@ impl TenantKeys {
     }
 
     /// The bytes of a mark's value; gives its form.
-    fn spell(&self, mark: &Mark<'_>, out: &mut Vec<u8>) -> u8 {
+    pub(super) fn spell(&self, mark: &Mark<'_>, out: &mut Vec<u8>) -> u8 {
         let mut add = |bytes: &[u8], form: u8| {
             out.extend_from_slice(bytes);
             form

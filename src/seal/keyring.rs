@@ -373,6 +373,11 @@ impl DataKey {
         self.0.version
     }
 
+    /// The key itself, for what is derived from it.
+    pub(super) fn secret(&self) -> &[u8] {
+        self.0.key.as_slice()
+    }
+
     /// Seals a version of a record.
     ///
     /// # Errors

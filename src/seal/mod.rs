@@ -10,6 +10,7 @@ pub mod keyring;
 pub mod keystore;
 pub mod log_keys;
 pub mod opened;
+pub mod own;
 mod press;
 pub mod record;
 pub mod spool;
@@ -20,4 +21,5 @@ pub use keyring::{AuditKey, DataKey, KeyError, Keyring, TenantKeys, random_bytes
 pub use keystore::{Keystore, KeystoreError, Protection};
 pub use log_keys::{LogKeys, LogSecrets};
 pub use opened::{Opened, Undisclosing};
+pub use own::{OwnAsked, OwnList, OwnMarks};
 pub use record::{Plain, RecordBinding};

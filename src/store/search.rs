@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::RunQueryDsl as _;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     fhir::kinds::ResourceType,
-    seal::{BlindMark, Sealed},
+    seal::{BlindMark, OwnAsked, Sealed},
     tenant::TenantId,
 };
 
@@ -41,6 +41,8 @@ pub struct Narrowing {
     pub patients: Option<Vec<Uuid>>,
     /// These records only (opaque keys).
     pub keys: Option<Vec<Uuid>>,
+    /// Of the rows of the one patient, those that bear such own marks.
+    pub own: Option<OwnAsked>,
     /// Not earlier than this.
     pub from: DateTime<Utc>,
     /// Earlier than this.
@@ -54,7 +56,8 @@ pub struct Narrowing {
 const NEWEST_FIRST: &str = "ORDER BY r.updated DESC, r.key DESC";
 
 /// Patient by patient, so that each is a walk along `record_by_owner` no longer than the page, and what is shared with
-/// others a look-up in the primary keys (`+ 0` keeps the index of the links' sources out of the plan).
+/// others a look-up in the primary keys (`+ 0` keeps the index of the links' sources out of the plan). Own marks count where
+/// they are of this list, this key and this version: any other row may be a match.
 pub const BY_PATIENT: &str = "
 WITH hit AS MATERIALIZED (
   SELECT r.* FROM (
@@ -62,6 +65,9 @@ WITH hit AS MATERIALIZED (
       SELECT r.* FROM record r
       WHERE r.tenant = ? AND r.owner = p.patient AND r.type = ? AND NOT r.deleted
         AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
+        AND (? OR r.owner_version <> ?
+             OR (r.own_marks[1] = ? AND r.own_marks[2] = r.version % 32768) IS NOT TRUE
+             OR r.own_marks && ? AND r.own_marks && ?)
       ORDER BY r.updated DESC, r.key DESC LIMIT ?) c
     UNION ALL
     SELECT c.* FROM (
@@ -201,7 +207,7 @@ impl Store {
         let range = |statement: Statement| within.bind(statement);
         let place =
             |statement: Statement| statement.bind::<Integer, _>(tenant).bind::<SmallInt, _>(kind.code());
-        let Narrowing { patients, keys, .. } = narrowing;
+        let Narrowing { patients, keys, own, .. } = narrowing;
         let found = match (keys, patients) {
             (Some(keys), _) => range(place(Statement::new(BY_KEY).bind::<Array<SqlUuid>, _>(keys))),
             (None, Some(patients)) => {
@@ -209,7 +215,8 @@ impl Store {
                     .bind::<Array<SqlUuid>, _>(patients.clone())
                     .bind::<Integer, _>(tenant)
                     .bind::<SmallInt, _>(kind.code());
-                let linked = range(owned).bind::<BigInt, _>(limit).bind::<Array<SqlUuid>, _>(patients);
+                let linked =
+                    owning(range(owned), own).bind::<BigInt, _>(limit).bind::<Array<SqlUuid>, _>(patients);
                 range(place(place(linked)))
             }
             (None, None) => range(place(Statement::new(BY_TYPE))),
@@ -307,6 +314,19 @@ impl Store {
         let raw: Vec<RawRow> = statement.load(&mut self.connection().await?).await?;
         raw.into_iter().map(RawRow::into_row).collect()
     }
+}
+
+/// Binds what is asked of own marks; nothing may be.
+fn owning(statement: Statement, asked: Option<OwnAsked>) -> Statement {
+    let all = asked.is_none();
+    let (key_version, list, [one, other]) = asked
+        .map_or((0, 0, <[Vec<i16>; 2]>::default()), |asked| (asked.key_version, asked.list, asked.groups));
+    statement
+        .bind::<Bool, _>(all)
+        .bind::<SmallInt, _>(key_version)
+        .bind::<SmallInt, _>(list)
+        .bind::<Array<SmallInt>, _>(one)
+        .bind::<Array<SmallInt>, _>(other)
 }
 
 /// A moment after every stored one that PostgreSQL can still hold (year 9999).

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Bool, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::try_join;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     fhir::kinds::ResourceType,
-    seal::{BlindMark, RecordBinding, Sealed},
+    seal::{BlindMark, OwnMarks, RecordBinding, Sealed},
     tenant::TenantId,
 };
 
@@ -43,6 +43,8 @@ pub struct NewVersion {
     pub keys: Vec<NewKey>,
     /// Its blind marks, each once; a tombstone has none.
     pub marks: Vec<BlindMark>,
+    /// Its own marks, if it is about one patient.
+    pub own_marks: Option<OwnMarks>,
     /// Counters of the conditions under which it is written.
     pub criteria: Vec<Criterion>,
 }
@@ -197,6 +199,7 @@ pub async fn write(
         links.extend(version.links.into_iter().map(|target| (place, target)));
         relations.extend(version.relations.into_iter().map(|(row, proof)| (version.at.tenant, row, proof)));
         records.push(&version.at, version.owner_version, version.body, entry);
+        records.own_marks.push(version.own_marks.as_ref());
     }
     // No table refers to another, so these need not wait for each other.
     try_join!(
@@ -286,6 +289,25 @@ struct Records {
     owner_versions: Vec<i16>,
     bodies: Vec<Sealed>,
     entries: Vec<i64>,
+    own_marks: Slices,
+}
+
+/// Arrays of different lengths, one after the other: PostgreSQL takes them apart again.
+#[derive(Default)]
+struct Slices {
+    flat: Vec<i16>,
+    first: Vec<Option<i32>>,
+    last: Vec<Option<i32>>,
+}
+
+impl Slices {
+    fn push(&mut self, marks: Option<&OwnMarks>) {
+        let at = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+        let first = at(self.flat.len()).saturating_add(1);
+        self.flat.extend_from_slice(marks.map_or(&[], OwnMarks::bits));
+        self.first.push(marks.map(|_| first));
+        self.last.push(marks.map(|_| at(self.flat.len())));
+    }
 }
 
 impl Records {
@@ -308,14 +330,18 @@ impl Records {
     async fn upsert(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
         let wanted = self.keys.len();
         let written = Statement::new(
-            "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry)
-             SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry, own_marks)
+             SELECT k.tenant, k.type, k.key, k.version, k.updated, k.deleted, k.owner, k.owner_version, k.body, k.entry,
+                    (f.flat)[k.first:k.last]
+             FROM (SELECT ? AS flat) AS f, unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                  AS k(tenant, type, key, version, updated, deleted, owner, owner_version, body, entry, first, last)
              ON CONFLICT (tenant, type, key) DO UPDATE SET
                  version = excluded.version, updated = excluded.updated, deleted = excluded.deleted,
                  owner = excluded.owner, owner_version = excluded.owner_version, body = excluded.body,
-                 entry = excluded.entry
+                 entry = excluded.entry, own_marks = excluded.own_marks
              WHERE record.version = excluded.version - 1",
         )
+        .bind::<Array<SmallInt>, _>(self.own_marks.flat)
         .bind::<Array<Integer>, _>(self.tenants)
         .bind::<Array<SmallInt>, _>(self.kinds)
         .bind::<Array<SqlUuid>, _>(self.keys)
@@ -326,6 +352,8 @@ impl Records {
         .bind::<Array<SmallInt>, _>(self.owner_versions)
         .bind::<Array<SealedSql>, _>(self.bodies)
         .bind::<Array<BigInt>, _>(self.entries)
+        .bind::<Array<Nullable<Integer>>, _>(self.own_marks.first)
+        .bind::<Array<Nullable<Integer>>, _>(self.own_marks.last)
         .execute(&mut &*connection)
         .await?;
         // The batch goes with it, and whoever waits is told that nothing was done.

@@ -32,6 +32,7 @@ use super::fold::fold;
 use super::holds::{interval, local, texts};
 use super::index::{Compiled, Searches, Source};
 use super::joint::{of_parts, of_terms};
+use super::lists::{DEFAULT, NEVER, OWN};
 use super::parameters::Kind;
 use super::path::{Datatype, Path};
 use super::rungs;
@@ -40,68 +41,12 @@ use super::term::{Modifier, Target, Term};
 
 /// The lengths of the text beginnings that are marked, in characters.
 const BEGINNINGS: [usize; 6] = [2, 3, 4, 6, 8, 12];
-/// A span of days is this power of two times as long as the one in it.
-const SPAN_BITS: u32 = 3;
 /// How many sizes of spans there are.
 const SPANS: u8 = 5;
 /// Days of the years 1800 to 2199, counted from the year 1; dates outside count as the nearest.
 const DAYS: (i32, i32) = (657_072, 803_168);
 /// The most marks of one value that is asked for; a search that would need more is not narrowed by it.
 const ASKED_MAX: usize = 256;
-
-/// What is on the list by itself: for types about patients, by type or for all (`*`).
-const DEFAULT: [(&str, &str); 47] = [
-    ("*", "identifier"),
-    ("*", "encounter"),
-    ("*", "context"),
-    ("Patient", "name"),
-    ("Patient", "family"),
-    ("Patient", "given"),
-    ("Patient", "birthdate"),
-    ("Patient", "telecom"),
-    ("Patient", "phone"),
-    ("Patient", "email"),
-    ("Patient", "general-practitioner"),
-    ("Patient", "organization"),
-    ("Patient", "link"),
-    ("Person", "name"),
-    ("Person", "birthdate"),
-    ("RelatedPerson", "name"),
-    ("Appointment", "actor"),
-    ("Appointment", "practitioner"),
-    ("Appointment", "location"),
-    ("Appointment", "status"),
-    ("Appointment", "date"),
-    ("AppointmentResponse", "appointment"),
-    ("Encounter", "participant"),
-    ("Encounter", "practitioner"),
-    ("Encounter", "location"),
-    ("Encounter", "service-provider"),
-    ("Encounter", "status"),
-    ("Encounter", "date"),
-    ("ServiceRequest", "requester"),
-    ("ServiceRequest", "performer"),
-    ("ServiceRequest", "status"),
-    ("ServiceRequest", "authored"),
-    ("ServiceRequest", "occurrence"),
-    ("Task", "owner"),
-    ("Task", "requester"),
-    ("Task", "focus"),
-    ("Task", "status"),
-    ("Task", "authored-on"),
-    ("Task", "period"),
-    ("DiagnosticReport", "performer"),
-    ("DiagnosticReport", "results-interpreter"),
-    ("DiagnosticReport", "based-on"),
-    ("DiagnosticReport", "status"),
-    ("DiagnosticReport", "date"),
-    ("DiagnosticReport", "issued"),
-    ("CareTeam", "participant"),
-    ("Provenance", "target"),
-];
-/// What is never marked of a record about a patient, whatever the configuration says: few values, and each of them
-/// tells much.
-const NEVER: [&str; 4] = ["gender", "_security", "_tag", "deceased"];
 
 /// The list in force.
 pub struct Listed {
@@ -131,6 +76,9 @@ pub enum Mark<'a> {
 }
 
 impl Listed {
+    /// A span of days is this power of two times as long as the one in it.
+    pub const SPAN_BITS: u32 = 3;
+
     /// The default list with what else is named: `Type.parameter`, or `all` for everything that can be.
     ///
     /// # Errors
@@ -158,6 +106,18 @@ impl Listed {
             searches.of(kind).iter().filter(wanted).cloned().collect()
         });
         Ok(Self { types: types.collect() })
+    }
+
+    /// The list of what is marked under each patient's own key.
+    #[must_use]
+    pub fn own(searches: &Searches) -> Self {
+        let types = ResourceType::all().map(|kind| {
+            let wanted = |one: &&Arc<Compiled>| {
+                can_be_about_a_patient(kind) && can_be_listed(one) && OWN.contains(&one.code)
+            };
+            searches.of(kind).iter().filter(wanted).cloned().collect()
+        });
+        Self { types: types.collect() }
     }
 
     /// The parameters of a type that are on the list, in alphabetical order.
@@ -358,7 +318,7 @@ fn of_range(prefix: Prefix, range: &DateRange) -> Option<Vec<Mark<'static>>> {
 /// The fewest spans that make up all days, or rungs, from one to another, both included.
 pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
     let (mut marks, mut low, mut high, mut size) = (Vec::new(), from, until, 0_u8);
-    let in_one = (1 << SPAN_BITS) - 1;
+    let in_one = (1 << Listed::SPAN_BITS) - 1;
     while low <= high {
         if size + 1 == SPANS {
             marks.extend((low..=high).map(|number| mark(size, number)));
@@ -372,7 +332,7 @@ pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -
             marks.push(mark(size, high));
             high -= 1;
         }
-        (low, high) = (low >> SPAN_BITS, high >> SPAN_BITS);
+        (low, high) = (low >> Listed::SPAN_BITS, high >> Listed::SPAN_BITS);
         size += 1;
     }
     marks
@@ -381,7 +341,7 @@ pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -
 /// The spans a day, or a rung, is in.
 pub(super) fn spans_of<'a>(mark: fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
     for size in 0..SPANS {
-        visit(mark(size, day >> (u32::from(size) * SPAN_BITS)));
+        visit(mark(size, day >> (u32::from(size) * Listed::SPAN_BITS)));
     }
 }
 

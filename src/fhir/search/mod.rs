@@ -38,6 +38,7 @@ pub mod index;
 mod joint;
 mod link;
 pub mod listed;
+mod lists;
 mod narrow;
 pub mod parameters;
 mod parse;

@@ -20,10 +20,10 @@ use crate::{
         search::{Candidates, Compiled, Filter, Narrowness, Query, Total, sort},
     },
     refusal::Refusal,
-    seal::{Opened, Plain, TenantKeys},
+    seal::{Opened, OwnAsked, Plain, TenantKeys},
     store::{
         row::Row,
-        search::{Narrowing, far_future},
+        search::{Narrowing, View, far_future},
     },
 };
 
@@ -66,6 +66,8 @@ pub(super) struct Hunt<'a> {
     keys: Option<HashSet<Uuid>>,
     /// Marks that the records bear, when nothing narrows the search further.
     pub(super) marked: Option<Marked>,
+    /// Marks of hers that the records bear, when they are one patient's.
+    pub(super) own: Option<OwnAsked>,
     /// Links to be followed from each candidate.
     following: Vec<&'a Filter>,
 }
@@ -84,14 +86,15 @@ impl<'a> Hunt<'a> {
                 Some(list) => Some(scout.items(list, query.kind).await?),
                 None => None,
             };
-            let mut hunt =
-                Self { scout, query, candidates, pointing, keys, marked: None, following: Vec::new() };
+            let (marked, own, following) = (None, None, Vec::new());
+            let mut hunt = Self { scout, query, candidates, pointing, keys, marked, own, following };
             for filter in query.joins() {
                 if !hunt.is_followed_from_afar(filter).await? {
                     hunt.following.push(filter);
                 }
             }
             hunt.narrow_by_marks()?;
+            hunt.narrow_by_own_marks().await?;
             Ok(hunt)
         })
     }
@@ -279,6 +282,33 @@ impl<'a> Hunt<'a> {
         Ok(Matches { page, more, total: (counting || (first_page && !more)).then_some(total), counted })
     }
 
+    /// The patients whose records are searched, by opaque key.
+    fn patients(&self) -> Option<Vec<Uuid>> {
+        let opaque = |id: &LogicalId| self.scout.keys.opaque(ResourceType::PATIENT, id.as_str());
+        let asked = self.candidates.patients.first().map(|ids| ids.iter().map(opaque).collect());
+        let linked = self.pointing.iter().find(|one| one.names_patients());
+        asked.or_else(|| linked.map(|one| one.at.iter().map(|(_, key)| *key).collect()))
+    }
+
+    /// Says which of her own marks the records bear, when they are all one patient's.
+    async fn narrow_by_own_marks(&mut self) -> Result<(), Failure> {
+        let Some([patient]) = self.patients().as_deref().and_then(<[Uuid]>::as_array).copied() else {
+            return Ok(());
+        };
+        let (own, scout) = (&self.scout.app.own, self.scout);
+        let groups: Vec<_> = self.query.filters.iter().filter_map(|one| own.listed().marks_of(one)).collect();
+        if groups.is_empty() || self.keys.is_some() || self.candidates.ids.is_some() {
+            return Ok(());
+        }
+        let View { tenant, actor, now } = scout.view;
+        let standing = scout.app.store.fetcher().standing(tenant, patient, actor, now).await?;
+        // Without her key there is nothing to narrow by; what does not open is told of each record, after the gate.
+        let Some((version, wrapped)) = standing.key else { return Ok(()) };
+        let Ok(key) = scout.keys.data_key(patient, version, &wrapped) else { return Ok(()) };
+        self.own = own.asked(&scout.keys, &key, groups);
+        Ok(())
+    }
+
     pub(super) fn narrowing(&self, after: Option<Place>, limit: i64) -> Narrowing {
         let kind = self.query.kind;
         let opaque = |kind: ResourceType, ids: &[LogicalId]| {
@@ -291,13 +321,11 @@ impl<'a> Hunt<'a> {
                 none => *none = Some(linked.iter().copied().collect()),
             }
         }
-        let asked = self.candidates.patients.first().map(|ids| opaque(ResourceType::PATIENT, ids));
-        let linked = self.pointing.iter().find(|one| one.names_patients());
-        let patients = asked.or_else(|| linked.map(|one| one.at.iter().map(|(_, key)| *key).collect()));
         Narrowing {
             kind,
-            patients,
+            patients: self.patients(),
             keys,
+            own: self.own.clone(),
             from: self.candidates.updated_from.unwrap_or(DateTime::UNIX_EPOCH),
             until: self.candidates.updated_until.unwrap_or_else(far_future),
             after,

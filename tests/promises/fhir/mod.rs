@@ -11,6 +11,7 @@ mod integrity;
 mod links;
 mod marks;
 mod operations;
+mod own_marks;
 mod patches;
 mod plans;
 mod profiles;
