@@ -72,6 +72,7 @@ impl TenantKeys {
                 add(&[*size], 7);
                 add(&number.to_be_bytes(), 7)
             }
+            Mark::Piece(text) => add(text.as_bytes(), 10),
             // 8 is what refers to a record.
             Mark::Joint(marks) => {
                 for mark in marks {

@@ -436,4 +436,4 @@ impl AuditKey {
 
 #[cfg(test)]
 #[path = "keyring_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -11,6 +11,14 @@ fn keyring() -> (Keyring, tempdir::Folder, Clock) {
     (keyring, folder, clock)
 }
 
+/// The keys of a tenant nobody else has.
+pub(in crate::seal) fn tenant_keys() -> Arc<TenantKeys> {
+    let (keyring, _folder, _) = keyring();
+    let (epoch, wrapped) = keyring.create_tenant(TenantId(1)).unwrap();
+    keyring.admit(TenantId(1), epoch, wrapped).unwrap();
+    keyring.tenant(TenantId(1)).unwrap()
+}
+
 mod tempdir {
     pub(super) struct Folder(pub(super) std::path::PathBuf);
     impl Folder {

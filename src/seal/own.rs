@@ -7,6 +7,8 @@
 //! They say nothing across patients. Within one patient's rows equal codes have equal marks. Sixteen bits are enough to
 //! narrow and too few to be sure of a value: a collision costs an opening.
 
+use std::collections::BTreeSet;
+
 use ring::{digest, hkdf, hmac};
 use serde_json::Value;
 
@@ -90,15 +92,13 @@ impl OwnList {
         resource: &Value,
         base: &BaseUrl,
     ) -> Option<OwnMarks> {
-        let mut found = Vec::new();
+        let mut found = BTreeSet::new();
         let mut visit = |parameter: &Compiled, mark: Mark<'_>| {
-            if found.len() <= 4 * MARKS_MAX {
-                found.push(own.mark(tenant, parameter, mark));
+            if found.len() <= MARKS_MAX {
+                found.insert(own.mark(tenant, parameter, mark));
             }
         };
         self.listed.marks(kind, resource, base, &mut visit);
-        found.sort_unstable();
-        found.dedup();
         let head = [self.name, i16::try_from(version.rem_euclid(VERSIONS)).unwrap_or_default()];
         (found.len() <= MARKS_MAX).then(|| OwnMarks(head.into_iter().chain(found).collect()))
     }
@@ -167,3 +167,7 @@ fn coarse(mark: Mark<'_>) -> Mark<'_> {
         other => other,
     }
 }
+
+#[cfg(test)]
+#[path = "own_tests.rs"]
+mod tests;

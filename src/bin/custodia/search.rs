@@ -43,7 +43,7 @@ pub(crate) fn run(search: &Search, config: &Config) -> Result<(), Failure> {
         problems.iter().map(|problem| problem.text.as_ref()).collect::<Vec<_>>().join("\n")
     })?;
     let mut out = io::stdout().lock();
-    for line in explain(&query, &listed) {
+    for line in explain(&query, &listed, &Listed::own(&searches)) {
         writeln!(out, "{line}")?;
     }
     Ok(())

@@ -6,11 +6,12 @@
 use super::listed::{Listed, Mark};
 use super::{Filter, Narrowness, Query};
 
-/// What of a query narrows it, what is opened, and what the database learns; a line each.
+/// What of a query narrows it, what is opened, and what the database learns; a line each. `own` are the parameters that are
+/// marked under each patient's key.
 #[must_use]
-pub fn explain(query: &Query, listed: &Listed) -> Vec<String> {
+pub fn explain(query: &Query, listed: &Listed, own: &Listed) -> Vec<String> {
     let mut lines: Vec<String> =
-        query.filters.iter().map(|filter| of_filter(query, filter, listed)).collect();
+        query.filters.iter().map(|filter| of_filter(query, filter, listed, own)).collect();
     if query.list.is_some() {
         lines.push("_list: the List is opened, and what it names is looked up by key".to_owned());
     }
@@ -32,7 +33,7 @@ pub fn explain(query: &Query, listed: &Listed) -> Vec<String> {
     lines
 }
 
-fn of_filter(query: &Query, filter: &Filter, listed: &Listed) -> String {
+fn of_filter(query: &Query, filter: &Filter, listed: &Listed, own: &Listed) -> String {
     let name = name_of(filter);
     if let Filter::Chain(chain) = filter {
         let targets: Vec<&str> = chain.links.iter().map(|(kind, _)| kind.name()).collect();
@@ -53,7 +54,15 @@ fn of_filter(query: &Query, filter: &Filter, listed: &Listed) -> String {
     }
     let matched = format!("{name}: matched on each record that is opened");
     if Narrowness::of(query, listed) == Narrowness::Few {
-        return matched;
+        let candidates = query.candidates();
+        let is_one_patients =
+            candidates.ids.is_none() && candidates.patients.first().is_some_and(|one| one.len() == 1);
+        let marks = own.marks_of(filter).filter(|_| is_one_patients && query.list.is_none());
+        let Some((_, mark)) = marks.as_ref().and_then(|marks| marks.first()) else { return matched };
+        let what = leak(mark);
+        return format!(
+            "{name}: narrows her rows by marks under her own key; the database sees, of hers alone, {what}"
+        );
     }
     match listed.marks_of(filter) {
         Some(marks) => {
@@ -80,6 +89,7 @@ fn name_of(filter: &Filter) -> String {
 fn leak(mark: &Mark<'_>) -> &'static str {
     match mark {
         Mark::Begins(_) | Mark::Whole(_) => "which records share a beginning of a text",
+        Mark::Piece(_) => "which records share a piece of a text",
         Mark::First(..) | Mark::Last(..) => "which records fall into spans of days, or of numbers",
         Mark::Joint(_) => "which records share a code with a value, or with a span of values",
         Mark::Record(..) => "which records point at the same one",

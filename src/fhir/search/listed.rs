@@ -8,6 +8,7 @@
 //! | value | marks |
 //! |---|---|
 //! | text | its first 2, 3, 4, 6, 8 and 12 letters, folded, and the whole |
+//! | text whose parameter is listed with `:contains` | its pieces as well ([`super::grams`]) |
 //! | code, identifier, flag | the code in lower case, without its system |
 //! | reference | the record it points at, by opaque key; or the URL |
 //! | URL | the URL without a version |
@@ -17,6 +18,7 @@
 //! | composite | what its components have, in every combination within one part |
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Datelike as _, Duration, Utc};
@@ -29,6 +31,7 @@ use super::Prefix;
 use super::date::DateRange;
 use super::filter::{Filter, Values};
 use super::fold::fold;
+use super::grams;
 use super::holds::{interval, local, texts};
 use super::index::{Compiled, Searches, Source};
 use super::joint::{of_parts, of_terms};
@@ -52,6 +55,8 @@ const ASKED_MAX: usize = 256;
 pub struct Listed {
     /// In the order of [`ResourceType::all`].
     types: Vec<Vec<Arc<Compiled>>>,
+    /// Of the texts among them, those that are marked piece by piece.
+    pieces: HashSet<(ResourceType, &'static str)>,
 }
 
 /// What is marked of a value.
@@ -61,6 +66,8 @@ pub enum Mark<'a> {
     Begins(Cow<'a, str>),
     /// A text is this.
     Whole(Cow<'a, str>),
+    /// A text has this piece.
+    Piece(Cow<'a, str>),
     /// A code.
     Code(Cow<'a, str>),
     /// A URL.
@@ -79,17 +86,24 @@ impl Listed {
     /// A span of days is this power of two times as long as the one in it.
     pub const SPAN_BITS: u32 = 3;
 
-    /// The default list with what else is named: `Type.parameter`, or `all` for everything that can be.
+    /// The default list with what else is named: `Type.parameter`, of a text also `Type.parameter:contains`, or `all` for
+    /// everything that can be.
     ///
     /// # Errors
     /// The first name that no parameter has, or that is never listed.
     pub fn of(searches: &Searches, more: &[String]) -> Result<Self, String> {
+        let mut pieces = HashSet::new();
         for name in more.iter().filter(|name| *name != "all") {
-            let known = name.split_once('.').and_then(|(kind, code)| {
-                searches.find(ResourceType::from_name(kind)?, code).filter(|one| can_be_listed(one))
+            let (name_alone, in_pieces) =
+                name.strip_suffix(":contains").map_or((&**name, false), |n| (n, true));
+            let known = name_alone.split_once('.').and_then(|(kind, code)| {
+                let wanted =
+                    |one: &&Arc<Compiled>| can_be_listed(one) && (!in_pieces || one.kind == Kind::String);
+                searches.find(ResourceType::from_name(kind)?, code).filter(wanted)
             });
-            if known.is_none() {
-                return Err(name.clone());
+            let known = known.ok_or_else(|| name.clone())?;
+            if in_pieces {
+                pieces.insert((known.of, known.code));
             }
         }
         let all = more.iter().any(|name| name == "all");
@@ -97,15 +111,22 @@ impl Listed {
             let by_default = |code: &str| {
                 DEFAULT.iter().any(|(of, name)| (*of == "*" || *of == kind.name()) && *name == code)
             };
-            let named =
-                |code: &str| more.iter().any(|name| name.split_once('.') == Some((kind.name(), code)));
+            let named = |code: &str| {
+                pieces.contains(&(kind, code))
+                    || more.iter().any(|name| name.split_once('.') == Some((kind.name(), code)))
+            };
             let wanted = |one: &&Arc<Compiled>| {
                 can_be_listed(one)
                     && (all || !can_be_about_a_patient(kind) || by_default(one.code) || named(one.code))
             };
             searches.of(kind).iter().filter(wanted).cloned().collect()
         });
-        Ok(Self { types: types.collect() })
+        let types: Vec<Vec<_>> = types.collect();
+        if all {
+            let texts = types.iter().flatten().filter(|one| one.kind == Kind::String);
+            pieces.extend(texts.map(|one| (one.of, one.code)));
+        }
+        Ok(Self { types, pieces })
     }
 
     /// The list of what is marked under each patient's own key.
@@ -117,7 +138,7 @@ impl Listed {
             };
             searches.of(kind).iter().filter(wanted).cloned().collect()
         });
-        Self { types: types.collect() }
+        Self { types: types.collect(), pieces: HashSet::new() }
     }
 
     /// The parameters of a type that are on the list, in alphabetical order.
@@ -128,7 +149,10 @@ impl Listed {
 
     /// The names of everything on the list: marks made by the same names are the same.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.types.iter().flatten().map(|one| format!("{}.{}", one.of.name(), one.code))
+        self.types.iter().flatten().map(|one| {
+            let pieces = if self.in_pieces(one) { ":contains" } else { "" };
+            format!("{}.{}{pieces}", one.of.name(), one.code)
+        })
     }
 
     /// Calls `visit` with every mark of a resource.
@@ -144,7 +168,12 @@ impl Listed {
                 of_parts(parts, resource, base, &mut |mark| visit(parameter, mark));
             }
             let sort = (parameter.kind, parameter.paths());
+            let in_pieces = self.in_pieces(parameter);
             parameter.visit(resource, &mut |path, value| {
+                if in_pieces {
+                    let mut piece = |piece: String| visit(parameter, Mark::Piece(piece.into()));
+                    texts(path.datatype, value, &mut |text| grams::of_text(&fold(text), &mut piece));
+                }
                 of_value(sort, path, value, base, &mut |mark| visit(parameter, mark));
             });
         }
@@ -160,6 +189,9 @@ impl Listed {
         let mut marks = Vec::new();
         for term in &values.any {
             marks.extend(match (&parameter.source, term) {
+                (_, Term::Contains(text) | Term::Ends(text)) if self.in_pieces(parameter) => {
+                    grams::asked(text)?.map(|piece| Mark::Piece(piece.into())).into()
+                }
                 (Source::Composite(parts), Term::Composite(terms)) => of_terms(parts, terms, ASKED_MAX)?,
                 _ => {
                     of_term((parameter.kind, parameter.paths()), &parameter.targets(), values.modifier, term)?
@@ -185,6 +217,11 @@ impl Listed {
             Filter::Missing(..) | Filter::Chain(_) | Filter::Has(_) | Filter::Not(_) => return None,
         };
         (found.len() <= ASKED_MAX).then_some(found)
+    }
+
+    /// Whether the texts of a parameter are marked piece by piece.
+    fn in_pieces(&self, parameter: &Compiled) -> bool {
+        self.pieces.contains(&(parameter.of, parameter.code))
     }
 
     /// Whether a parameter is on the list.

@@ -98,7 +98,9 @@ fn what_a_query_asks_for_is_what_a_match_bears() {
         (&patient, "name=muller-ludenscheidt", true),
         (&patient, "family:exact=Müller-Lüdenscheidt", true),
         (&patient, "name=m", false),
-        (&patient, "name:contains=lud", false),
+        (&patient, "name:contains=lud", true),
+        (&patient, "name:contains=ler-lueden", true),
+        (&patient, "name:contains=lu", false),
         (&patient, "name=mu,x", false),
         (&patient, "identifier=urn:a%7Cx%201", true),
         (&patient, "identifier=urn:a%7C", false),
@@ -226,5 +228,36 @@ proptest! {
         if let Some(wanted) = asked(&listed, &query) {
             prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)));
         }
+    }
+}
+
+#[test]
+fn contains_finds_pieces_where_it_is_listed() {
+    let john = json!({"resourceType": "Patient", "name": [{"family": "Bruén", "given": ["Ann"]}]});
+    let pieces = |listed: &Listed, code: &str| {
+        let of = |(its, mark): (&'static str, Mark<'static>)| match mark {
+            Mark::Piece(piece) if its == code => Some(piece.into_owned()),
+            _ => None,
+        };
+        marks(listed, &john).into_iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let default = Listed::of(searches(), &[]).unwrap();
+    assert_eq!(pieces(&default, "family"), [""; 0]);
+    assert_eq!(asked(&default, &query("Patient", "family:contains=rue")), None);
+    for more in ["Patient.family:contains", "all"] {
+        let listed = Listed::of(searches(), &[more.to_owned()]).unwrap();
+        assert_eq!(pieces(&listed, "family"), ["bru", "rue", "uen", "bruen"], "{more}");
+        let found = asked(&listed, &query("Patient", "family:contains=RUÉ,xruenx")).unwrap();
+        let expected = ["rue", "", "xruen", ""].map(|piece| Mark::Piece(piece.to_owned().into()));
+        assert_eq!(found, expected, "{more}");
+        assert_eq!(asked(&listed, &query("Patient", "family:contains=ru")), None, "{more}: too short");
+    }
+    assert_ne!(
+        default.names().collect::<Vec<_>>(),
+        Listed::of(searches(), &["Patient.family:contains".to_owned()]).unwrap().names().collect::<Vec<_>>(),
+        "marks are made anew"
+    );
+    for wrong in ["Patient.birthdate:contains", "Patient.family:exact", "Patient.nothing:contains"] {
+        assert_eq!(Listed::of(searches(), &[wrong.to_owned()]).err().as_deref(), Some(wrong));
     }
 }

@@ -32,6 +32,7 @@ pub mod expression;
 pub mod filter;
 pub mod fold;
 pub mod form;
+mod grams;
 mod holds;
 pub mod include;
 pub mod index;

@@ -671,7 +671,7 @@ fn codes_are_looked_for_in_sets_of_them() {
 
 #[test]
 fn a_search_is_explained_by_what_narrows_it() {
-    let listed = Listed::of(searches(), &[]).unwrap();
+    let (listed, own) = (Listed::of(searches(), &[]).unwrap(), Listed::own(searches()));
     for (kind, text, lines) in [
         (
             "Patient",
@@ -687,7 +687,17 @@ fn a_search_is_explained_by_what_narrows_it() {
             "patient=1&code=x",
             vec![
                 "patient: narrows to the patients' rows; the database sees their opaque keys",
+                "code: narrows her rows by marks under her own key; the database sees, of hers alone, which records share a code",
+                "opened: the Observation records that those keys or patients have",
+            ],
+        ),
+        (
+            "Observation",
+            "patient=1,2&code=x&performer=Practitioner/1",
+            vec![
+                "patient: narrows to the patients' rows; the database sees their opaque keys",
                 "code: matched on each record that is opened",
+                "performer: matched on each record that is opened",
                 "opened: the Observation records that those keys or patients have",
             ],
         ),
@@ -701,7 +711,7 @@ fn a_search_is_explained_by_what_narrows_it() {
             ],
         ),
     ] {
-        assert_eq!(explain::explain(&good(kind, text), &listed), lines, "{text}");
+        assert_eq!(explain::explain(&good(kind, text), &listed, &own), lines, "{text}");
     }
 }
 

@@ -63,3 +63,30 @@ async fn a_mark_of_thousands_pages_through_them_and_a_rare_one_is_found_below_th
     assert_eq!(found("status=amended").await.len(), 2);
     assert_eq!(found("status=amended&status=corrected").await.len(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contains_is_narrowed_where_its_pieces_are_listed_and_refused_elsewhere() {
+    let clinic = Clinic::listing(&["Patient.family:contains"]).await;
+    for id in ["bruen", "weimann", "obrien"] {
+        clinic.put(&patient(id, &[])).await;
+    }
+    for (query, expected) in [
+        ("family:contains=BRU", vec!["bruen"]),
+        ("family:contains=br", vec![]),
+        ("family:contains=bri,eim", vec!["obrien", "weimann"]),
+        ("family:contains=f-brue", vec!["bruen"]),
+        ("family:contains=bruenn", vec![]),
+        ("family=f-w", vec!["weimann"]),
+    ] {
+        let reply = clinic.importer.get(&format!("/fhir/Patient?{query}")).await;
+        if query.ends_with("=br") {
+            let _refused = reply.expect(400);
+            continue;
+        }
+        let mut found = ids(&reply.expect(200).json());
+        found.sort_unstable();
+        assert_eq!(found, expected, "{query}");
+    }
+    let refused = clinic.importer.get("/fhir/Patient?given:contains=ruen").await.expect(400).json();
+    assert_eq!(refused["issue"][0]["code"], "too-costly");
+}
