@@ -37,6 +37,10 @@ search-long searches="200000":
 clients:
     tests/clients/run
 
+# Four servers, 64 clients each, two logs side by side: the long form; CI runs one round of it.
+shards-long rounds="20":
+    CUSTODIA_SHARD_ROUNDS={{ rounds }} cargo test --release --test promises recorded::shards
+
 # kill -9 under load, the long form: the server a hundred times, then PostgreSQL a hundred times.
 chaos-long kills="100":
     cargo build --release -p custodia -p custodia-audit -p custodia-load

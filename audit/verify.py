@@ -5,7 +5,7 @@ A second verifier, written from FORMAT.md and not from the Rust, so that what is
 one program. It needs Python 3.10 or later, tlog.py beside it, and the package `cryptography` (for Ed25519).
 
     verify.py --vkey KEY [--vkey WITNESS... --quorum N] [--earlier FILE] [--entries FILE] [--json] EXPORT
-    verify.py --policy FILE ... EXPORT
+    verify.py --policy FILE [--policy FILE...] ... EXPORT [EXPORT...]    several: those of logs written side by side
     verify.py --vkey KEY ... proof PROOF ENTRY       ENTRY: hexadecimal, or a file that holds its bytes
 
 Exit code: 0 verified, 1 refused, 2 a wrong call or a file that cannot be read.
@@ -41,6 +41,7 @@ CONTROL = {
     "restore": "node:text time_micros:int restored_size:u64 anchored_size:u64 anchored_root:32",
     "export": "node:text time_micros:int first:u64 end:u64 size:u64",
     "fork-alarm": "node:text time_micros:int witness:text size:u64",
+    "shards": "node:text time_micros:int shard:u64 count:u64",
     "shard-link": "- time_micros:int origin:text size:u64 root:32",
 }
 FOUND = {"restore": "restored", "key-rotation": "key-rotated", "key-retirement": "key-retired",
@@ -121,7 +122,7 @@ class Export:
     def __init__(self, file, trust, earlier, sink):
         self.file, self.trust, self.earlier, self.sink = file, trust, earlier, sink
         self.place, self.hash, self.tiles, self.nodes = "beginning of the file", hashlib.sha256(), {}, {}
-        self.findings, self.total, self.hidden = [], 0, 0
+        self.findings, self.total, self.hidden, self.shards = [], 0, 0, None
         self.counts = {"opened": 0, "withheld": 0, "control": 0}
 
     def take(self, count):
@@ -165,7 +166,8 @@ class Export:
         return {"header": self.header, "size": self.size, "root": base64.b64encode(self.root).decode(),
                 "cosigned": cosigned, "is_whole": (first, end) == (0, self.size),
                 "continues": self.earlier and self.earlier[0], "counts": self.counts,
-                "sha256": self.hash.hexdigest(), "findings": self.findings, "findings_total": self.total}
+                "sha256": self.hash.hexdigest(), "shards": self.shards,
+                "findings": self.findings, "findings_total": self.total}
 
     def read_edge(self):
         (kind, payload), proof = self.frame(), (None, [])
@@ -289,6 +291,8 @@ class Export:
         node = self.node(index, control["node"], control["time_micros"]) if "node" in control else {}
         if word == "start":
             node["start"] = self.hidden
+        elif word == "shards" and (self.shards is None or self.shards[1] < control["count"]):
+            self.shards = [control["shard"], control["count"]]
         elif word == "heartbeat" and node["next"] is not None and not self.is_right(node, control["sequence"]):
             self.find(index, word, node=control["node"], expected=node["next"], found=control["sequence"])
         elif word in FOUND:
@@ -313,48 +317,75 @@ def arguments(argv):
         elif word != "--json":
             check(not word.startswith("--"), f"unknown option {word}")
             files.append(word)
-    check(all(len(values) < 2 for name, values in given.items() if name != "vkey"), "an option is given twice")
-    check(len(files) == (3 if files[:1] == ["proof"] else 1), "EXPORT, or proof PROOF ENTRY, is wanted")
-    check(len(files) == 1 or not given["earlier"] + given["entries"], "--earlier and --entries are for exports")
+    check(all(len(given[name]) < 2 for name in ("quorum", "origin", "entries")), "an option is given twice")
+    check(len(files) == 3 if files[:1] == ["proof"] else files, "EXPORT, or proof PROOF ENTRY, is wanted")
+    check(files[0] != "proof" or not given["earlier"], "--earlier is for exports")
+    check(len(files) == 1 or not given["entries"], "--entries is for one export")
     if given["policy"]:
         check(not given["vkey"] + given["quorum"], "--policy stands in place of --vkey and --quorum")
-        keys, met = read_policy(read(given["policy"][0], POLICY_MAX))
+        believed = [read_policy(read(path, POLICY_MAX)) for path in given["policy"]]
     else:
         keys, quorum = [read_vkey(text) for text in given["vkey"]], decimal((given["quorum"] or ["0"])[0])
         check(any(key[2] == 1 for key in keys), "--vkey with a key of the log (type 01), or --policy, is wanted")
         check(quorum is not None and quorum <= sum(key[2] == 4 for key in keys), "--quorum wants as many witness keys")
-        met = lambda signed: len(signed) >= quorum
-    origins = given["origin"] + [key[0] for key in keys if key[2] == 1]
-    check(origins, "the policy names no log: --origin is wanted")
-    return given, files, Trust(keys, met, origins[0])
+        believed = [(keys, lambda signed: len(signed) >= quorum)]
+    trusts = {}
+    for keys, met in believed:
+        for origin in given["origin"] or [key[0] for key in keys if key[2] == 1]:
+            trusts.setdefault(origin, Trust(keys, met, origin))
+    check(trusts, "the policy names no log: --origin is wanted")
+    return given, files, list(trusts.values())[:1 if len(files) == 1 else None]
+
+def verdict_on(path, trusts, earlier, sink):
+    """Of an export of one of these logs, which is not among them afterwards."""
+    check(trusts, "there are more exports than logs that keys are given of")
+    for trust in list(trusts):
+        export = Export(open(path, "rb"), trust, earlier.get(trust.origin), sink)
+        try:
+            verdict = {"verified": True, "report": export.run()}
+        except Refused as refused:
+            place = refused.place or export.place
+            verdict = {"verified": False, "code": refused.code, "reason": refused.code, "place": place,
+                       "index": int(place[6:]) if place.startswith("index ") else None}
+        if (verdict.get("code"), verdict.get("place")) != ("origin", "header"):
+            trusts.remove(trust)
+            break
+    return verdict
+
+def together(verdicts):
+    """Of several exports: each is verified, and none is missing of logs that are written side by side."""
+    reports, wanted = [verdict["report"] for verdict in verdicts if verdict["verified"]], {}
+    for report in reports:
+        origin, (shard, count) = report["header"]["origin"], report["shards"] or (0, 0)
+        first = origin.removesuffix(f"/{shard}") if shard else origin
+        wanted |= {f"{first}/{number}" if number else first: 1 for number in range(min(count, 256))}
+    missing = [name for name in wanted if name not in [report["header"]["origin"] for report in reports]]
+    return {"verified": len(reports) == len(verdicts) and not missing, "exports": verdicts, "missing": missing}
 
 def main(argv):
-    given, files, trust = arguments(argv)
-    earlier = trust.open_checkpoint(read(given["earlier"][0], NOTE_MAX), quorum=False) if given["earlier"] else None
-    out = open(given["entries"][0], "w", encoding="utf-8") if given["entries"] else None
+    given, files, trusts = arguments(argv)
+    earlier, out = {}, open(given["entries"][0], "w", encoding="utf-8") if given["entries"] else None
+    for path in given["earlier"]:
+        note = read(path, NOTE_MAX)
+        trust = [trust for trust in trusts if trust.origin.encode() == note.split(b"\n")[0]]
+        check(trust and trust[0].origin not in earlier, "--earlier: not the one checkpoint of a log asked about")
+        earlier[trust[0].origin] = trust[0].open_checkpoint(note, quorum=False)
     def sink(entry):
-        if out:
-            print(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), file=out)
-    export = Export(open(files[0], "rb"), trust, earlier, sink) if len(files) == 1 else None
+        return out and print(json.dumps(entry, ensure_ascii=False, separators=(",", ":")), file=out)
     try:
-        if export:
-            verdict = {"verified": True, "report": export.run()}
-        else:
+        if files[0] == "proof":
             is_hex = re.fullmatch("0[01]([0-9a-fA-F]{2})*", files[2])
             entry = bytes.fromhex(files[2]) if is_hex else read(files[2], 4096)
-            proof = verify_proof(read(files[1], PROOF_MAX), entry, trust)
+            proof = verify_proof(read(files[1], PROOF_MAX), entry, trusts[0])
             verdict = {"verified": True, **proof, "entry": read_leaf(entry)}
+        else:
+            verdicts = [verdict_on(path, trusts, earlier, sink) for path in files]
+            verdict = together(verdicts) if len(files) > 1 else verdicts[0]
     except Refused as refused:
         verdict = {"verified": False, "code": refused.code, "reason": refused.code}
-        if export:
-            place = refused.place or export.place
-            verdict.update(place=place, index=int(place[6:]) if place.startswith("index ") else None)
-    if out:
-        out.close()
-    if "--json" in argv:
-        print(json.dumps(verdict, ensure_ascii=False))
-    else:
-        print("VERIFIED" if verdict["verified"] else "REFUSED", json.dumps(verdict, ensure_ascii=False, indent=2))
+    out and out.close()
+    text = json.dumps(verdict, ensure_ascii=False, indent=None if "--json" in argv else 2)
+    print(text if "--json" in argv else ("VERIFIED" if verdict["verified"] else "REFUSED") + " " + text)
     return 0 if verdict["verified"] else 1
 
 def command(argv):

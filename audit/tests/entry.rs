@@ -115,6 +115,12 @@ fn control() -> impl Strategy<Value = Control> {
             end,
             size
         }),
+        (text(), t(), n(), n()).prop_map(|(node, time_micros, shard, count)| Control::Shards {
+            node,
+            time_micros,
+            shard,
+            count
+        }),
         (t(), text(), n(), hash()).prop_map(|(time_micros, origin, size, root)| Control::ShardLink {
             time_micros,
             origin,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use custodia_audit::{Checkpoint, NOTE_BYTES_MAX, verify_consistency};
 use futures_util::future::join_all;
 
-use super::{Anchors, MirrorError, PlaceError, ask::Asked};
+use super::{LogAnchors, MirrorError, PlaceError, ask::Asked};
 use crate::{
     durable,
     ledger::{LedgerReader, ReadError},
@@ -55,13 +55,13 @@ pub enum Unanchored {
     Read(#[from] ReadError),
 }
 
-impl Anchors {
+impl LogAnchors {
     /// Compares the database's head with every anchor that can be had. A witness that cannot be reached is told of in
     /// the operational log and does not stop the start.
     ///
     /// # Errors
     /// [`Unanchored`].
-    pub async fn check(&self, reader: &LedgerReader) -> Result<(), Unanchored> {
+    pub(super) async fn check(&self, reader: &LedgerReader) -> Result<(), Unanchored> {
         // INVARIANT: anchors are read before the head, which only grows: what they know, it must have
         // (`a_database_put_back_to_an_earlier_day_is_not_served`).
         let mut known: Vec<(String, Checkpoint)> = Vec::new();

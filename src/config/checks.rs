@@ -157,6 +157,9 @@ pub(super) fn of_the_whole(config: &Config) -> Vec<(&'static str, &'static str)>
     if config.keystore.passphrase.is_some() && config.keystore.key_file.is_some() {
         found.push(("keystore.key_file", "a passphrase is given as well; use one of them"));
     }
+    if config.ledger.shard.saturating_add(config.ledger.shards) > 256 {
+        found.push(("ledger.shards", "they are counted from ledger.shard on, and 255 is the last"));
+    }
     let wants_key = config.bucket.name.is_some();
     if wants_key && (config.bucket.key_id.is_none() || config.bucket.secret.is_none()) {
         found.push((

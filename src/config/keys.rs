@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 58] = [
+pub const KEYS: [Key; 59] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -67,6 +67,7 @@ pub const KEYS: [Key; 58] = [
     number("tokens.lifetime_s"),
     text("ledger.origin"),
     number("ledger.shard"),
+    number("ledger.shards"),
     number("ledger.heartbeat_s"),
     number("ledger.retention_years"),
     text("ledger.mirror"),

@@ -19,6 +19,7 @@ mod feed;
 mod keys;
 mod read;
 mod references;
+mod shards;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -34,6 +35,7 @@ pub use feed::{FeedConfig, Taken};
 pub use keys::{KEYS, Key, Shape};
 pub use read::{ConfigError, FILE_BYTES_MAX, Problem};
 pub use references::{Integrity, References};
+pub use shards::{SHARDS_MAX, origin_of};
 
 /// The longest an access token may live, in seconds.
 pub const TOKEN_LIFETIME_MAX_S: u32 = 900;
@@ -258,6 +260,9 @@ pub struct LedgerConfig {
     /// anew after a restore (`custodia audit recover`); what two servers write to different ones is not in one order.
     #[validate(range(min = 0, max = 255))]
     pub shard: i16,
+    /// How many logs are written side by side, for a server whose one head is its bound; every server the same number.
+    #[validate(range(min = 1, max = SHARDS_MAX))]
+    pub shards: i16,
     /// How often the server says in the log that it is alive.
     #[validate(range(min = 1, max = 3_600))]
     pub heartbeat_s: u32,
@@ -283,6 +288,7 @@ impl Default for LedgerConfig {
         Self {
             origin: None,
             shard: 0,
+            shards: 1,
             heartbeat_s: 60,
             retention_years: 6,
             mirror: None,

@@ -52,6 +52,9 @@ fn manner(control: &Control) -> (Code, Code, &'static str) {
         Control::ForkAlarm { .. } => {
             (SECURITY_ALERT, ours("fork-alarm", "A witness says the log has forked"), "E")
         }
+        Control::Shards { .. } => {
+            (APPLICATION_ACTIVITY, ours("shards", "How many logs are written side by side"), "E")
+        }
         Control::ShardLink { .. } => (APPLICATION_ACTIVITY, ours("shard-link", "Head of another log"), "E"),
     }
 }
@@ -85,6 +88,9 @@ fn details(control: &Control) -> Vec<(&'static str, String)> {
         ],
         Control::ForkAlarm { node, witness, size, .. } => {
             vec![("node", node.clone()), ("witness", witness.clone()), ("size", number(size))]
+        }
+        Control::Shards { node, shard, count, .. } => {
+            vec![("node", node.clone()), ("shard", number(shard)), ("count", number(count))]
         }
         Control::ShardLink { origin, size, root, .. } => {
             vec![("origin", origin.clone()), ("size", number(size)), ("root", hex(root))]

@@ -50,6 +50,26 @@ impl LogId {
     }
 }
 
+/// The most places that one cursor holds: one in each log that is written side by side.
+const CURSOR_IDS_MAX: usize = 16;
+
+impl LogId {
+    /// Places in several logs, as a cursor holds them.
+    #[must_use]
+    pub fn join(ids: &[Self]) -> String {
+        ids.iter().map(Self::to_string).collect::<Vec<_>>().join(".")
+    }
+
+    /// Reads a cursor; `None` unless each of its places is one, and no two are of one log.
+    #[must_use]
+    pub fn parse_all(text: &str) -> Option<Vec<Self>> {
+        let ids: Vec<Self> =
+            text.split('.').take(CURSOR_IDS_MAX + 1).map(Self::parse).collect::<Option<_>>()?;
+        let is_once = |(at, id): (usize, &Self)| ids.iter().take(at).all(|other| other.shard != id.shard);
+        (ids.len() <= CURSOR_IDS_MAX && ids.iter().enumerate().all(is_once)).then_some(ids)
+    }
+}
+
 impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let view = match self.view {
@@ -64,6 +84,16 @@ impl fmt::Display for LogId {
 mod tests {
     use super::*;
     use crate::fhir::kinds::is_logical_id;
+
+    #[test]
+    fn a_cursor_holds_one_place_of_each_log() {
+        let ids: Vec<LogId> = (0..16).map(|shard| LogId::access(shard, 7)).collect();
+        assert_eq!(LogId::parse_all(&LogId::join(&ids)), Some(ids.clone()));
+        let more = format!("{}.log-16-7", LogId::join(&ids));
+        for other in ["", ".", "log-0-1.", "log-0-1.log-0-2", "log-0-1.17", more.as_str()] {
+            assert_eq!(LogId::parse_all(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn an_id_has_one_spelling() {

@@ -35,8 +35,8 @@ pub struct LogQuery {
     pub until: Option<DateTime<Utc>>,
     /// Events on a page.
     pub count: usize,
-    /// The last event of the page before.
-    pub after: Option<LogId>,
+    /// Where the page before ended, in each log.
+    pub after: Vec<LogId>,
     terms: Vec<Term>,
     /// What was asked, for the links.
     said: Vec<(String, String)>,
@@ -100,10 +100,9 @@ impl LogQuery {
                 return Ok(());
             }
             "_cursor" => {
-                self.after =
-                    Some(LogId::parse(value).ok_or_else(|| {
-                        refuse("_cursor", "expected what a next link of this server holds")
-                    })?);
+                let after = LogId::parse_all(value);
+                self.after = after
+                    .ok_or_else(|| refuse("_cursor", "expected what a next link of this server holds"))?;
                 return Ok(());
             }
             // The order there is, the format there is, and no total: each may be said.
@@ -158,17 +157,16 @@ impl LogQuery {
     /// The views of an entry that may still come, given where the page starts.
     #[must_use]
     pub fn is_due(&self, id: LogId) -> bool {
-        self.after.is_none_or(|after| {
-            // Of another log than the cursor's: an earlier one, which comes after it whole.
-            id.shard != after.shard
-                || id.index < after.index
+        // Of a log that no cursor is of: one that another continues, which comes after it whole.
+        self.after.iter().find(|after| after.shard == id.shard).is_none_or(|after| {
+            id.index < after.index
                 || (id.index == after.index && after.view == View::Access && id.view == View::Disclosure)
         })
     }
 
     /// The link to this search, at a cursor.
     #[must_use]
-    pub fn link(&self, base: &BaseUrl, cursor: Option<LogId>) -> String {
+    pub fn link(&self, base: &BaseUrl, cursor: &[LogId]) -> String {
         let mut url = format!("{}/AuditEvent", base.as_str());
         for (name, value) in &self.said {
             append(&mut url, name, value);
@@ -176,8 +174,8 @@ impl LogQuery {
         if self.count != COUNT_DEFAULT {
             append(&mut url, "_count", &self.count.to_string());
         }
-        if let Some(cursor) = cursor {
-            append(&mut url, "_cursor", &cursor.to_string());
+        if !cursor.is_empty() {
+            append(&mut url, "_cursor", &LogId::join(cursor));
         }
         url
     }

@@ -170,7 +170,8 @@ pub(super) fn controls() -> Vec<Control> {
             anchored_size: 2,
             anchored_root: [2; 32],
         },
-        Control::Export { node, time_micros, first: 0, end: 4, size: 9 },
+        Control::Export { node: node.clone(), time_micros, first: 0, end: 4, size: 9 },
+        Control::Shards { node, time_micros, shard: 1, count: 2 },
         Control::ShardLink { time_micros, origin: "records.test/other".to_owned(), size: 3, root: [3; 32] },
     ]
 }

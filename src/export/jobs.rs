@@ -17,8 +17,8 @@ use tokio::{sync::Semaphore, task::AbortHandle};
 use uuid::Uuid;
 
 use super::{
-    BUNDLE_NAME, Digest, EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Source,
-    Summary, TABLE_NAME, Tally, manifest,
+    Digest, EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Source, Summary,
+    TABLE_NAME, Tally, bundle_name, manifest,
 };
 use crate::{
     seal::spool::{SpoolKey, SpoolReader, SpoolWriter},
@@ -63,8 +63,8 @@ pub struct Finished {
     pub expires: DateTime<Utc>,
     /// What was asked, as a path and query.
     pub request: String,
-    /// What it turned out to be.
-    pub summary: Summary,
+    /// What it turned out to be, log by log.
+    pub summaries: Vec<Summary>,
     /// Its files.
     pub files: Vec<FinishedFile>,
 }
@@ -139,11 +139,11 @@ impl Exports {
         is_free(&locked(&self.jobs), owner)
     }
 
-    /// Begins to write a plan, which must have been recorded.
+    /// Begins to write plans, which must have been recorded.
     ///
     /// # Errors
     /// [`Busy`] when there are [`JOBS_MAX`] already, or [`JOBS_OF_ONE_MAX`] of this owner.
-    pub fn start(&self, id: Uuid, owner: Owner, plan: Plan, request: String) -> Result<(), Busy> {
+    pub fn start(&self, id: Uuid, owner: Owner, plans: Vec<Plan>, request: String) -> Result<(), Busy> {
         self.sweep();
         let mut jobs = locked(&self.jobs);
         is_free(&jobs, owner)?;
@@ -152,11 +152,12 @@ impl Exports {
         let work = Work {
             source: self.source.clone(),
             folder: self.folder.join(id.to_string()),
-            plan,
+            plans,
             request,
             expires,
             progress: Arc::clone(&progress),
         };
+        progress.expect(&work.plans);
         let (turn, done) = (Arc::clone(&self.turn), Arc::clone(&outcome));
         let task = tokio::spawn(async move {
             let Ok(_turn) = turn.acquire().await else { return };
@@ -235,7 +236,7 @@ fn told(error: &ExportError) -> String {
 struct Work {
     source: Source,
     folder: PathBuf,
-    plan: Plan,
+    plans: Vec<Plan>,
     request: String,
     expires: DateTime<Utc>,
     progress: Arc<Progress>,
@@ -248,19 +249,21 @@ impl Work {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         let folder = self.folder;
         let file = |name: &str| spooled(&folder, name);
-        let ((bundle, bundle_key), (events, events_key), (table, table_key)) =
-            (file(BUNDLE_NAME)?, file(EVENTS_NAME)?, file(TABLE_NAME)?);
-        let outputs = Outputs {
-            bundle: Tally::new(bundle),
-            events: Some(Tally::new(events)),
-            table: Some(Tally::new(table)),
-        };
-        let (outputs, summary) = self.plan.write(&self.source, outputs, &self.progress).await?;
-        let mut files =
-            vec![closed(&folder, BUNDLE_NAME, "application/octet-stream", outputs.bundle, bundle_key)?];
+        let ((events, events_key), (table, table_key)) = (file(EVENTS_NAME)?, file(TABLE_NAME)?);
+        let (mut events, mut table) = (Some(Tally::new(events)), Some(Tally::new(table)));
+        let (mut files, mut summaries) = (Vec::new(), Vec::new());
+        for (number, plan) in self.plans.into_iter().enumerate() {
+            let name = bundle_name(number);
+            let (bundle, key) = file(name)?;
+            let outputs = Outputs { bundle: Tally::new(bundle), events, table };
+            let (outputs, summary) = plan.write(&self.source, outputs, &self.progress).await?;
+            files.push(closed(&folder, name, "application/octet-stream", outputs.bundle, key)?);
+            summaries.push(summary);
+            (events, table) = (outputs.events, outputs.table);
+        }
         let beside = [
-            (outputs.events, EVENTS_NAME, "application/fhir+ndjson", events_key),
-            (outputs.table, TABLE_NAME, "text/csv; charset=utf-8", table_key),
+            (events, EVENTS_NAME, "application/fhir+ndjson", events_key),
+            (table, TABLE_NAME, "text/csv; charset=utf-8", table_key),
         ];
         for (output, name, media, key) in beside {
             let Some(output) = output else { continue };
@@ -268,14 +271,14 @@ impl Work {
         }
         let named: Vec<File> =
             files.iter().map(|file| File { name: file.name, digest: file.digest }).collect();
-        let signer = self.source.ledger.reader().signer().await?;
-        let note = manifest(&summary, &named, &signer)?;
+        let signer = self.source.signer(&summaries).await?;
+        let note = manifest(&summaries, &named, &signer)?;
         let (out, key) = file(MANIFEST_NAME)?;
         let mut out = Tally::new(out);
         io::Write::write_all(&mut out, note.as_bytes())?;
         files.push(closed(&folder, MANIFEST_NAME, "text/plain; charset=utf-8", out, key)?);
         let at = self.source.clock.now();
-        Ok(Finished { at, expires: self.expires, request: self.request, summary, files })
+        Ok(Finished { at, expires: self.expires, request: self.request, summaries, files })
     }
 }
 

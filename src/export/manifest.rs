@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! custodia/export/v1
-//! <origin>
+//! <origin>                            these six for each log
 //! range <first> <end>
 //! size <entries of the log>
 //! opened <n>
@@ -23,13 +23,13 @@ use std::{
 
 use custodia_audit::{NOTE_BYTES_MAX, Note, NoteFault, Sha256, Signer, Vkey};
 
-use super::{Digest, Summary};
+use super::{Counts, Digest, Summary};
 
 /// The name of the manifest itself.
 pub const MANIFEST_NAME: &str = "MANIFEST";
 const MAGIC: &str = "custodia/export/v1";
 /// The most files one manifest names.
-const FILES_MAX: usize = 16;
+const FILES_MAX: usize = 32;
 
 /// A file of an export.
 #[derive(Clone, Copy, Debug)]
@@ -40,23 +40,21 @@ pub struct File {
     pub digest: Digest,
 }
 
-/// The signed manifest.
+/// The signed manifest; the signer is that of the first log.
 ///
 /// # Errors
 /// When the note cannot be signed.
-pub fn manifest(summary: &Summary, files: &[File], signer: &Signer) -> Result<String, NoteFault> {
-    let counts = summary.counts;
-    let mut text = format!(
-        "{MAGIC}\n{}\nrange {} {}\nsize {}\nopened {}\nwithheld {}\ncontrol {}\n",
-        summary.origin,
-        summary.first,
-        summary.end,
-        summary.size,
-        counts.opened,
-        counts.withheld,
-        counts.control
-    );
-    if let Some(tenant) = &summary.tenant {
+pub fn manifest(summaries: &[Summary], files: &[File], signer: &Signer) -> Result<String, NoteFault> {
+    let mut text = format!("{MAGIC}\n");
+    for Summary { origin, first, end, size, counts, .. } in summaries {
+        let Counts { opened, withheld, control, .. } = counts;
+        write!(
+            text,
+            "{origin}\nrange {first} {end}\nsize {size}\nopened {opened}\nwithheld {withheld}\ncontrol {control}\n"
+        )
+        .ok();
+    }
+    if let Some(tenant) = summaries.first().and_then(|summary| summary.tenant.as_ref()) {
         writeln!(text, "tenant {tenant}").ok();
     }
     writeln!(text, "rendered custodia/{}", env!("CARGO_PKG_VERSION")).ok();

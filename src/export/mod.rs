@@ -16,7 +16,7 @@ use std::{
 };
 
 use custodia_audit::{
-    Checkpoint, Edge, Entry, Hash, Leaf,
+    Checkpoint, Edge, Entry, Hash, Leaf, Signer,
     bundle::{Group, Header, Record, WriteFault, Writer},
 };
 
@@ -32,7 +32,7 @@ use crate::{
 pub use jobs::{Busy, Exports, Finished, FinishedFile, JOBS_MAX, JOBS_OF_ONE_MAX, Owner, Standing};
 pub(crate) use manifest::hex;
 pub use manifest::{File, MANIFEST_NAME, ManifestFault, check_folder, manifest};
-pub use outputs::{BUNDLE_NAME, Digest, EVENTS_NAME, Outputs, TABLE_NAME, Tally};
+pub use outputs::{Digest, EVENTS_NAME, Outputs, TABLE_NAME, Tally, bundle_name};
 
 /// Entries after which other tasks get their turn.
 const YIELD_EVERY: u64 = 64;
@@ -49,6 +49,11 @@ pub enum ExportError {
     /// The export could not be recorded, so it was not made.
     #[error("the export could not be recorded, so it was not made")]
     Down(#[from] Down),
+    /// What is asked for is about one log, and several are written side by side.
+    #[error(
+        "several logs are written side by side: first, end and a single file are about one of them, name it (log)"
+    )]
+    Several,
     /// No log of this name is read here.
     #[error("the log is none of those that this server reads: its own, and what it continues")]
     NoLog,
@@ -75,7 +80,7 @@ pub enum ExportError {
 /// What is exported.
 #[derive(Clone, Debug, Default)]
 pub struct Range {
-    /// Name of a log that the server's own continues; the server's own when left out.
+    /// Name of a log, of those that are written or of those they continue; all that are written when left out.
     pub log: Option<String>,
     /// The first index.
     pub first: u64,
@@ -85,8 +90,8 @@ pub struct Range {
     pub tenant: Option<(TenantId, String)>,
     /// Which of them are opened.
     pub filter: Filter,
-    /// The auditor's last checkpoint: the export proves that the log continues it.
-    pub earlier: Option<String>,
+    /// The auditor's last checkpoints: the export proves that the log of each continues it.
+    pub earlier: Vec<String>,
     /// Why.
     pub reason: String,
 }
@@ -131,10 +136,23 @@ pub struct Source {
 }
 
 impl Source {
+    /// Who signs the manifest of an export: the keys of its first log.
+    ///
+    /// # Errors
+    /// [`ExportError`] when they are not here.
+    pub async fn signer(&self, summaries: &[Summary]) -> Result<Signer, ExportError> {
+        let first = summaries.first().ok_or(ExportError::NoLog)?;
+        let log = self.ledger.readers().find(|log| log.origin() == first.origin).ok_or(ExportError::NoLog)?;
+        Ok(log.signer().await?)
+    }
+
     /// The log that is exported.
     fn log(&self, range: &Range) -> Result<&LedgerReader, ExportError> {
-        let is_it = |log: &&LedgerReader| range.log.as_deref().is_none_or(|name| name == log.origin());
-        self.ledger.readers().find(is_it).ok_or(ExportError::NoLog)
+        match &range.log {
+            Some(name) => self.ledger.readers().find(|log| log.origin() == name).ok_or(ExportError::NoLog),
+            None if self.ledger.shards().len() > 1 => Err(ExportError::Several),
+            None => Ok(self.ledger.reader()),
+        }
     }
 }
 
@@ -147,6 +165,29 @@ pub struct Plan {
     earlier: Option<(u64, Vec<Hash>)>,
 }
 
+/// Plans of what is asked for: one for each log that is written, unless one is named.
+///
+/// # Errors
+/// As [`Plan::make`], and [`ExportError::Several`] when indexes are given of several logs.
+pub async fn plans(source: &Source, range: Range) -> Result<Vec<Plan>, ExportError> {
+    let logs = source.ledger.shards();
+    if range.log.is_some() || logs.len() < 2 {
+        return Ok(vec![Plan::make(source, range).await?]);
+    }
+    if range.first > 0 || range.end.is_some() {
+        return Err(ExportError::Several);
+    }
+    let mut earlier = range.earlier.clone();
+    let mut plans = Vec::new();
+    for log in logs {
+        let (its, others) = earlier.into_iter().partition(|note| note.lines().next() == Some(log.origin()));
+        earlier = others;
+        let range = Range { log: Some(log.origin().to_owned()), earlier: its, ..range.clone() };
+        plans.push(Plan::make(source, range).await?);
+    }
+    if earlier.is_empty() { Ok(plans) } else { Err(ExportError::Earlier) }
+}
+
 /// How far an export has come.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -155,6 +196,12 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Says how many entries there will be.
+    pub fn expect(&self, plans: &[Plan]) {
+        let entries = |plan: &Plan| plan.end.saturating_sub(plan.range.first);
+        self.total.store(plans.iter().map(entries).sum(), Ordering::Relaxed);
+    }
+
     /// Entries written, and entries there will be.
     #[must_use]
     pub fn told(&self) -> (u64, u64) {
@@ -197,11 +244,18 @@ impl Plan {
         if let Some(until) = range.filter.until_micros {
             end = end.min(reader.not_after(until).await?).max(range.first);
         }
-        let earlier = match &range.earlier {
-            None => None,
-            Some(text) => Some(continued(source, reader, text, size).await?),
+        let earlier = match range.earlier.as_slice() {
+            [] => None,
+            [text] => Some(continued(source, reader, text, size).await?),
+            _ => return Err(ExportError::Earlier),
         };
         Ok(Self { range, end, note, edge, earlier })
+    }
+
+    /// Name of the log that is asked for; the only one when left out.
+    #[must_use]
+    pub fn log(&self) -> Option<&str> {
+        self.range.log.as_deref()
     }
 
     /// The first index, one past the last, and the size of the tree.
@@ -222,7 +276,6 @@ impl Plan {
     ) -> Result<(Outputs<W>, Summary), ExportError> {
         let log = source.log(&self.range)?;
         let (first, end, size) = self.bounds();
-        progress.total.store(end - first, Ordering::Relaxed);
         let header = Header {
             origin: log.origin().to_owned(),
             tenant: self.range.tenant.as_ref().map(|(_, name)| name.clone()),
@@ -233,7 +286,7 @@ impl Plan {
         };
         let earlier = self.earlier.as_ref().map(|(size, proof)| (*size, proof.as_slice()));
         let Outputs { bundle, mut events, mut table } = outputs;
-        if let Some(table) = &mut table {
+        if let Some(table) = table.as_mut().filter(|table| table.is_empty()) {
             table.write_all(crate::events::csv::header().as_bytes())?;
         }
         let writer = Writer::begin(bundle, header, &self.note, self.edge, earlier)?;

@@ -5,16 +5,41 @@ use std::io::{self, Write};
 use custodia_audit::{Control, Entry, Sha256};
 
 use crate::{
+    config::SHARDS_MAX,
     events::{Place, audit_event, control_event, csv, disclosure_event},
     fhir::json,
 };
 
-/// The bundle that custodia-verify checks.
-pub const BUNDLE_NAME: &str = "log.bundle";
+/// The bundles that custodia-verify checks: of the log, or of each that is written side by side.
+const BUNDLE_NAMES: [&str; SHARDS_MAX.unsigned_abs() as usize] = [
+    "log.bundle",
+    "log-1.bundle",
+    "log-2.bundle",
+    "log-3.bundle",
+    "log-4.bundle",
+    "log-5.bundle",
+    "log-6.bundle",
+    "log-7.bundle",
+    "log-8.bundle",
+    "log-9.bundle",
+    "log-10.bundle",
+    "log-11.bundle",
+    "log-12.bundle",
+    "log-13.bundle",
+    "log-14.bundle",
+    "log-15.bundle",
+];
 /// The accesses as FHIR AuditEvents, one a line.
 pub const EVENTS_NAME: &str = "events.ndjson";
 /// The accesses as a table.
 pub const TABLE_NAME: &str = "accesses.csv";
+
+/// The name of a bundle: the first of an export, the second, and so on.
+#[must_use]
+pub fn bundle_name(number: usize) -> &'static str {
+    let [first, ..] = BUNDLE_NAMES;
+    BUNDLE_NAMES.get(number).copied().unwrap_or(first)
+}
 
 /// Where an export goes.
 pub struct Outputs<W: Write> {
@@ -46,6 +71,12 @@ impl<W: Write> Tally<W> {
     /// Nothing has passed yet.
     pub fn new(out: W) -> Self {
         Self { out, hash: Sha256::new(), bytes: 0 }
+    }
+
+    /// Whether nothing has passed yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes == 0
     }
 
     /// The output, and what passed.

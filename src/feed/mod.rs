@@ -19,7 +19,7 @@ use custodia_audit::Leaf;
 use crate::{
     config::FeedConfig,
     events::{Place, audit_event, control_event, disclosure_event, syslog},
-    ledger::{Ledger, ReadError, StoredEntry},
+    ledger::{ReadError, Shard, StoredEntry},
     refusal::causes,
 };
 use position::Position;
@@ -54,7 +54,7 @@ pub enum FeedError {
 
 /// A feed, ready to run.
 pub struct Feed {
-    ledger: Arc<Ledger>,
+    log: Arc<Shard>,
     wire: Wire,
     position: Position,
 }
@@ -64,15 +64,11 @@ impl Feed {
     ///
     /// # Errors
     /// [`FeedError`]: what is wrong with the certificates, or with the position on the disk.
-    pub fn open(
-        config: &FeedConfig,
-        folder: PathBuf,
-        ledger: Arc<Ledger>,
-    ) -> Result<Option<Self>, FeedError> {
+    pub fn open(config: &FeedConfig, folder: PathBuf, log: Arc<Shard>) -> Result<Option<Self>, FeedError> {
         let Some(address) = &config.address else { return Ok(None) };
         let wire = Wire::new(address, config)?;
-        let position = Position::open(folder, ledger.origin()).map_err(FeedError::Position)?;
-        Ok(Some(Self { ledger, wire, position }))
+        let position = Position::open(folder, log.origin()).map_err(FeedError::Position)?;
+        Ok(Some(Self { log, wire, position }))
     }
 
     /// Feeds until it is dropped.
@@ -98,7 +94,7 @@ impl Feed {
     /// Sends what is new, up to the bound of one connection; whether there was anything.
     async fn turn(&mut self) -> Result<bool, FeedError> {
         let first = self.position.next();
-        let (_, checkpoint) = self.ledger.reader().checkpoint().await?;
+        let (_, checkpoint) = self.log.reader().checkpoint().await?;
         let end = checkpoint.size.min(first.saturating_add(BATCH_ENTRIES_MAX));
         if end <= first {
             return Ok(false);
@@ -106,7 +102,7 @@ impl Feed {
         let mut connection = self.wire.connect().await?;
         let mut next = first;
         while next < end {
-            let page = self.ledger.reader().entries(next, end.min(next.saturating_add(PAGE_ENTRIES))).await?;
+            let page = self.log.reader().entries(next, end.min(next.saturating_add(PAGE_ENTRIES))).await?;
             let mut frames = Vec::new();
             for entry in &page {
                 if entry.index != next {
@@ -128,7 +124,7 @@ impl Feed {
 
     /// The messages of an entry; none of one whose key was destroyed.
     fn render(&self, entry: &StoredEntry, out: &mut Vec<u8>) -> Result<(), FeedError> {
-        let (origin, shard) = (self.ledger.origin(), self.ledger.reader().shard());
+        let (origin, shard) = (self.log.origin(), self.log.reader().shard());
         let place = Place { origin, shard, index: entry.index };
         if let Leaf::Control(control) = entry.leaf()? {
             out.extend(syslog::frame(&place, &control_event(&place, &control)));

@@ -15,84 +15,89 @@ use custodia_audit::Kind;
 
 use super::Parts;
 use crate::export::{
-    BUNDLE_NAME, EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Range, Source,
-    Summary, TABLE_NAME, Tally, manifest,
+    EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Range, Source, Summary,
+    TABLE_NAME, Tally, bundle_name, manifest, plans,
 };
 use crate::ledger::Access;
 
-/// Records the export, then writes its bundle to `out`; the number of entries.
+/// Records the export, then writes its bundle to `out`; the number of entries. It is about one log.
 ///
 /// If we crash after the entry, the log tells of an export that nobody has: never the other way round.
 ///
 /// # Errors
 /// [`ExportError`].
 pub async fn export<W: Write>(parts: &Parts, range: &Range, out: W) -> Result<(W, u64), ExportError> {
+    let source = source(parts);
+    let plan = Plan::make(&source, range.clone()).await?;
+    record(parts, &plan).await?;
     let outputs = Outputs { bundle: Tally::new(out), events: None, table: None };
-    let (outputs, summary) = recorded(parts, range, outputs).await?;
+    let (outputs, summary) = plan.write(&source, outputs, &Progress::default()).await?;
     Ok((outputs.bundle.finish().0, summary.end - summary.first))
 }
 
-/// Records the export, then writes bundle, AuditEvents, table and manifest into a folder that is not there yet.
+/// Records the export, then writes a bundle for each log, AuditEvents, table and manifest into a folder that is not there yet.
 ///
 /// If we crash on the way, the folder has no manifest.
 ///
 /// # Errors
 /// [`ExportError`].
-pub async fn export_folder(parts: &Parts, range: &Range, folder: &Path) -> Result<Summary, ExportError> {
+pub async fn export_folder(parts: &Parts, range: &Range, folder: &Path) -> Result<Vec<Summary>, ExportError> {
+    let source = source(parts);
+    let plans = plans(&source, range.clone()).await?;
     // Entries say who saw what: for their owner's eyes.
     fs::DirBuilder::new().mode(0o700).create(folder)?;
     let create = |name: &str| -> io::Result<Tally<BufWriter<fs::File>>> {
         let file = fs::File::options().write(true).create_new(true).mode(0o600).open(folder.join(name))?;
         Ok(Tally::new(BufWriter::new(file)))
     };
-    let outputs = Outputs {
-        bundle: create(BUNDLE_NAME)?,
-        events: Some(create(EVENTS_NAME)?),
-        table: Some(create(TABLE_NAME)?),
-    };
-    let (outputs, summary) = recorded(parts, range, outputs).await?;
-    let written =
-        [(BUNDLE_NAME, Some(outputs.bundle)), (EVENTS_NAME, outputs.events), (TABLE_NAME, outputs.table)];
-    let mut files = Vec::new();
-    for (name, output) in written {
-        let Some(output) = output else { continue };
-        let (out, digest) = output.finish();
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        files.push(File { name, digest });
+    for plan in &plans {
+        record(parts, plan).await?;
     }
-    let log = parts.ledger.readers().find(|log| log.origin() == summary.origin).ok_or(ExportError::NoLog)?;
-    let note = manifest(&summary, &files, &log.signer().await?)?;
+    let (mut events, mut table) = (Some(create(EVENTS_NAME)?), Some(create(TABLE_NAME)?));
+    let (mut files, mut summaries) = (Vec::new(), Vec::new());
+    for (number, plan) in plans.into_iter().enumerate() {
+        let name = bundle_name(number);
+        let outputs = Outputs { bundle: create(name)?, events, table };
+        let (outputs, summary) = plan.write(&source, outputs, &Progress::default()).await?;
+        files.push(closed(name, outputs.bundle)?);
+        summaries.push(summary);
+        (events, table) = (outputs.events, outputs.table);
+    }
+    for (name, output) in [(EVENTS_NAME, events), (TABLE_NAME, table)] {
+        files.extend(output.map(|output| closed(name, output)).transpose()?);
+    }
+    let note = manifest(&summaries, &files, &source.signer(&summaries).await?)?;
     let mut out = create(MANIFEST_NAME)?;
     out.write_all(note.as_bytes())?;
-    out.finish().0.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    closed(MANIFEST_NAME, out)?;
     fs::File::open(folder)?.sync_all()?;
-    Ok(summary)
+    Ok(summaries)
 }
 
-async fn recorded<W: Write>(
-    parts: &Parts,
-    range: &Range,
-    outputs: Outputs<W>,
-) -> Result<(Outputs<W>, Summary), ExportError> {
-    let source = source(parts);
-    let plan = Plan::make(&source, range.clone()).await?;
+fn closed(name: &'static str, output: Tally<BufWriter<fs::File>>) -> io::Result<File> {
+    let (out, digest) = output.finish();
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    Ok(File { name, digest })
+}
+
+/// Says in the log that it is exported.
+async fn record(parts: &Parts, plan: &Plan) -> Result<(), ExportError> {
     let (first, end, size) = plan.bounds();
-    match &range.log {
-        None => parts.ledger.exported(first, end, size).await?,
-        // The control entry of an export is about its own log: of another one, an entry of a command says which.
-        Some(log) => {
-            let access = Access {
-                request: parts.clock.ordered_id(),
-                caller: None,
-                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-                thumbprint: None,
-                interaction: "audit-export",
-                query: Some(format!("custodia audit export --log {log} --first {first} --end {end}")),
-            };
-            parts.ledger.note(&access, Kind::Export, 200, "ok").await?;
-        }
+    let log = plan.log().unwrap_or(parts.ledger.origin());
+    if let Some(log) = parts.ledger.named(log) {
+        return Ok(log.exported(first, end, size).await?);
     }
-    plan.write(&source, outputs, &Progress::default()).await
+    // The control entry of an export is about its own log: of one that is closed, an entry of a command says which.
+    let access = Access {
+        request: parts.clock.ordered_id(),
+        caller: None,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        thumbprint: None,
+        interaction: "audit-export",
+        query: Some(format!("custodia audit export --log {log} --first {first} --end {end}")),
+    };
+    parts.ledger.note(&access, Kind::Export, 200, "ok").await?;
+    Ok(())
 }
 
 fn source(parts: &Parts) -> Source {

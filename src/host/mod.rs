@@ -159,8 +159,11 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
         drop(stopped.await);
     }));
     let events = tokio::spawn(events::record(Arc::clone(&app), told));
-    let feed = Feed::open(&config.feed, config.feed_folder(), Arc::clone(&app.ledger))?;
-    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger, feed, packages);
+    let mut feeds = Vec::new();
+    for log in app.ledger.shards() {
+        feeds.extend(Feed::open(&config.feed, config.feed_folder_of(log.number()), Arc::clone(log))?);
+    }
+    let tasks = tasks::Tasks::start(&app, &readiness, &config.ledger, feeds, packages);
     tracing::info!(event = "started", version = env!("CARGO_PKG_VERSION"), origin = app.ledger.origin());
     Ok(Running { app, portal, partners, reloader, shutdown, edge, events, tasks, cluster })
 }

@@ -54,16 +54,16 @@ impl Parts {
         presence: Presence,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Self, StartError> {
-        Self::open_as(config, clock, presence, progress, None).await
+        Self::open_as(config, clock, presence, progress, Vec::new()).await
     }
 
-    /// The same; with `link`, the log is a new one, whose first entry says which other it continues.
+    /// The same; with `links`, the logs are new ones, whose first entries say which other each continues.
     pub(super) async fn open_as(
         config: &Config,
         clock: &Clock,
         presence: Presence,
         progress: &(dyn Fn(Progress) + Send + Sync),
-        link: Option<Link>,
+        links: Vec<Link>,
     ) -> Result<Self, StartError> {
         // The keystore goes first: without it nothing of the database can be read, and nothing need be started.
         let keystore = open_keystore(config).await?;
@@ -73,23 +73,23 @@ impl Parts {
         let keyring = Arc::new(Keyring::new(Arc::new(keystore), clock.clone()));
         admit(&store, &keyring).await?;
         ensure_house(&store, &keyring, clock).await?;
-        let keys = keyring.keystore().log_keys(config.origin());
-        let anchors = Arc::new(Anchors::open(config, keys, Durable::shared())?);
+        let anchors = Arc::new(Anchors::open(config, keyring.keystore(), &Durable::shared())?);
         let setup = Setup {
             origin: config.origin(),
             shard: config.ledger.shard,
+            shards: config.ledger.shards,
             database: &reached.server,
             store: Arc::clone(&store),
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
         };
-        let is_new = link.is_some();
+        let is_new = !links.is_empty();
         let guard = async |reader: &LedgerReader| {
             anchors.check(reader).await?;
             let (_, head) = reader.checkpoint().await.map_err(Unanchored::from)?;
             if is_new && head.size > 0 { Err(StartError::NotNew(head.size)) } else { Ok(()) }
         };
-        let ledger = Arc::new(Ledger::open(setup, link, guard).await?);
+        let ledger = Arc::new(Ledger::open(setup, links, guard).await?);
         Ok(Self { clock: clock.clone(), store, keyring, ledger, anchors, cluster: reached.cluster })
     }
 
@@ -141,14 +141,19 @@ pub async fn migrate(
     steps
 }
 
-/// The keys that the log's checkpoints are signed with, the newest last: what an auditor must be given once. While no key
-/// takes over from another there is one.
+/// The keys that the logs' checkpoints are signed with, log after log, the newest last: what an auditor must be given once.
+/// While no key takes over from another there is one for each log.
 ///
 /// # Errors
 /// [`StartError`].
 pub async fn vkeys(config: &Config) -> Result<Vec<Vkey>, StartError> {
     let keystore = open_keystore(config).await?;
-    Ok(keystore.log_secrets().for_new_log(config.origin())?.vkeys())
+    let secrets = keystore.log_secrets();
+    let mut keys = Vec::new();
+    for origin in config.origins() {
+        keys.extend(secrets.for_new_log(&origin)?.vkeys());
+    }
+    Ok(keys)
 }
 
 pub(super) async fn open_keystore(config: &Config) -> Result<Keystore, StartError> {

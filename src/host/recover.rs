@@ -18,13 +18,13 @@ use super::{
     parts::{blocking, open_keystore},
 };
 use crate::{
-    anchor::{Anchors, Mirror, MirrorError},
+    anchor::{Anchors, LogAnchors, Mirror, MirrorError},
     clock::Clock,
-    config::Config,
+    config::{Config, origin_of},
     durable::{self, Durable},
     ledger::{Link, RecoverError, Rolling, roll_forward},
     seal::{Keystore, LogKeys, LogSecrets},
-    store::cluster::Progress,
+    store::{Database, cluster::Progress},
 };
 
 /// Why nothing was recovered.
@@ -70,6 +70,11 @@ pub enum RecoveryError {
         "ledger.origin is still that of the old log: a new log wants a name and a ledger.shard of its own"
     )]
     SameOrigin,
+    /// Fewer new logs than old ones.
+    #[error(
+        "there are checkpoints of more old logs than ledger.shards: of several logs side by side each is continued"
+    )]
+    FewerLogs,
 }
 
 /// What was recovered.
@@ -90,33 +95,64 @@ pub async fn recover_forward(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Recovered, RecoveryError> {
     let keystore = open_keystore(config).await?;
-    let keys = keystore.log_keys(config.origin());
-    let anchors = Anchors::open(config, keys.clone(), Durable::shared()).map_err(StartError::from)?;
-    let (mirror, note, anchored) = longest(&anchors).await?.ok_or(RecoveryError::NoMirror)?;
-    let signer = signers(&keystore, &keys, &note)?.ok_or(RecoveryError::Keys)?;
+    let anchors = Anchors::open(config, &keystore, &Durable::shared()).map_err(StartError::from)?;
+    let mut known = Vec::new();
+    for log in anchors.logs() {
+        known.push((log.origin(), longest(log).await?));
+    }
+    if known.iter().all(|(_, longest)| longest.is_none()) {
+        return Err(RecoveryError::NoMirror);
+    }
     let reached = database::reach(config, Presence::Server, progress).await?;
     reached.migrate().await?;
-    let node = clock.ordered_id().to_string();
-    let rolling = Rolling {
-        shard: config.ledger.shard,
-        signer: &signer,
-        known: &keys.known(),
-        anchored: &anchored,
-        node,
-        now: clock.now(),
-    };
-    let size = anchored.size;
-    let entries = |first, end| mirror.entries(first, end, size).boxed();
-    let before = roll_forward(&reached.server, &rolling, entries).await;
+    let done = forward(config, clock, (&keystore, &reached.server), known).await;
     if let Some(cluster) = reached.cluster {
         cluster.stop().await.map_err(StartError::from)?;
     }
-    Ok(Recovered { before: before?, anchored: anchored.size })
+    done
+}
+
+/// A mirror with its checkpoint.
+type Longest<'a> = Option<(&'a Mirror, String, Checkpoint)>;
+
+/// Log by log, each in a transaction of its own: one that lacks nothing, or was never mirrored, is left as it is. If we crash
+/// between two, the same command does what is missing.
+async fn forward(
+    config: &Config,
+    clock: &Clock,
+    (keystore, database): (&Keystore, &Database),
+    known: Vec<(&str, Longest<'_>)>,
+) -> Result<Recovered, RecoveryError> {
+    let (mut all, mut nothing) = (Recovered { before: 0, anchored: 0 }, None);
+    let mut is_done = false;
+    for ((origin, longest), shard) in known.into_iter().zip(config.ledger.shard..) {
+        let Some((mirror, note, anchored)) = longest else { continue };
+        let keys = keystore.log_keys(origin);
+        let signer = signers(keystore, &keys, &note)?.ok_or(RecoveryError::Keys)?;
+        let (node, now) = (clock.ordered_id().to_string(), clock.now());
+        let known = keys.known();
+        let rolling = Rolling { shard, signer: &signer, known: &known, anchored: &anchored, node, now };
+        let size = anchored.size;
+        let entries = |first, end| mirror.entries(first, end, size).boxed();
+        match roll_forward(database, &rolling, entries).await {
+            Ok(before) => {
+                is_done = true;
+                all.before += before;
+                all.anchored += size;
+            }
+            Err(why @ RecoverError::Nothing { .. }) => nothing = Some(why),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    match nothing {
+        Some(why) if !is_done => Err(why.into()),
+        _ => Ok(all),
+    }
 }
 
 /// The mirror that knows most of the log, with its checkpoint.
-async fn longest(anchors: &Anchors) -> Result<Option<(&Mirror, String, Checkpoint)>, RecoveryError> {
-    let mut longest: Option<(&Mirror, String, Checkpoint)> = None;
+async fn longest(anchors: &LogAnchors) -> Result<Longest<'_>, RecoveryError> {
+    let mut longest: Longest<'_> = None;
     for mirror in anchors.mirrors() {
         let Some((note, checkpoint)) = mirror.checkpoint().await? else { continue };
         if longest.as_ref().is_none_or(|(_, _, known)| known.size < checkpoint.size) {
@@ -148,9 +184,10 @@ pub enum NewLogKey {
 }
 
 /// Closes the configured log for good, as at a year's end: its last entry names the log that will continue it. Its last
-/// checkpoint goes to `file`; with it, [`recover_anew`] begins the next.
+/// checkpoint goes to `file`; with it, [`recover_anew`] begins the next. Of logs that are written side by side all are closed,
+/// the checkpoints of the others beside it, with a dot and their number behind the name.
 ///
-/// If we crash after the entry, the log is closed; home, mirror and witnesses have its checkpoint, or the database alone.
+/// If we crash after an entry, its log is closed; home, mirror and witnesses have its checkpoint, or the database alone.
 ///
 /// # Errors
 /// [`RecoveryError`].
@@ -163,7 +200,8 @@ pub async fn close_log(
     let keystore = open_keystore(config).await?;
     // What can name a key can name a log.
     keystore.log_secrets().for_new_log(next).map_err(StartError::from)?;
-    if next == config.origin() {
+    let theirs: Vec<String> = (0..config.ledger.shards).map(|shard| origin_of(next, shard)).collect();
+    if config.origins().any(|origin| theirs.contains(&origin)) {
         return Err(RecoveryError::SameOrigin);
     }
     let parts = Parts::open(config, clock, Presence::Visitor, progress).await?;
@@ -173,18 +211,37 @@ pub async fn close_log(
 }
 
 async fn close(parts: &Parts, next: &str, file: &Path) -> Result<u64, RecoveryError> {
-    parts.ledger.close(next.to_owned()).await.map_err(|down| StartError::Ledger(down.into()))?;
-    // Mirror and witnesses have its last checkpoint before anybody needs it.
+    for shard in parts.ledger.shards() {
+        let closed = shard.close(origin_of(next, shard.number())).await;
+        closed.map_err(|down| StartError::Ledger(down.into()))?;
+    }
+    // Mirrors and witnesses have their last checkpoints before anybody needs them.
     parts.anchors.round(&parts.ledger).await;
-    let read = parts.ledger.reader().checkpoint().await;
-    let (note, head) = read.map_err(|error| StartError::Unanchored(error.into()))?;
-    let cosigned = parts.anchors.cosigned().filter(|(_, cosigned)| *cosigned == head);
-    let note = cosigned.map_or(note, |(note, _)| note);
-    Durable::shared().put(file, note.as_bytes()).map_err(|_| RecoveryError::NotKept(file.to_owned()))?;
-    Ok(head.size)
+    let mut entries = 0;
+    for shard in parts.ledger.shards() {
+        let read = shard.reader().checkpoint().await;
+        let (note, head) = read.map_err(|error| StartError::Unanchored(error.into()))?;
+        let cosigned = parts.anchors.of(shard.origin()).and_then(LogAnchors::cosigned);
+        let note = cosigned.filter(|(_, cosigned)| *cosigned == head).map_or(note, |(note, _)| note);
+        let file = beside(file, shard.number());
+        Durable::shared().put(&file, note.as_bytes()).map_err(|_| RecoveryError::NotKept(file))?;
+        entries += head.size;
+    }
+    Ok(entries)
+}
+
+/// The file of one of the logs that are written side by side.
+pub(super) fn beside(file: &Path, shard: i16) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    if shard > 0 {
+        name.push(format!(".{shard}"));
+    }
+    name.into()
 }
 
 /// Begins the log that the configuration names, whose first entry commits to the last checkpoint of the old one, in `file`.
+/// Where the old one was several side by side, each is continued by the new one of its number, and the files stand beside
+/// `file` as [`close_log`] leaves them; there are at least as many new ones.
 ///
 /// With a fresh key the order is: 1. the checkpoint is verified, cosignatures and all; 2. the keystore has the fresh key and
 /// no other; 3. the new log begins. If we crash before 2 nothing has happened; before 3, the old log can be continued by
@@ -198,12 +255,38 @@ pub async fn recover_anew(
     (file, key): (&Path, NewLogKey),
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Recovered, RecoveryError> {
-    let unreadable = || RecoveryError::NotACheckpoint(file.to_owned());
     let keystore = open_keystore(config).await?;
+    let mut links = Vec::new();
+    for shard in 0..config.ledger.shards {
+        let file = beside(file, shard);
+        // There may be more new logs than there were old ones.
+        if shard == 0 || file.exists() {
+            links.push(link(config, &keystore, (&file, key))?);
+        }
+    }
+    if beside(file, config.ledger.shards).exists() {
+        return Err(RecoveryError::FewerLogs);
+    }
+    let anchored = links.iter().map(|link| link.size).sum();
+    if key == NewLogKey::Fresh {
+        blocking(move || keystore.change_log_keys(LogSecrets::start_anew)).await.map_err(StartError::from)?;
+    }
+    let parts = Parts::open_as(config, clock, Presence::Server, progress, links).await?;
+    parts.close().await?;
+    Ok(Recovered { before: 0, anchored })
+}
+
+/// What a checkpoint in a file says of the old log; after a theft of the key, only if the quorum cosigned it.
+fn link(
+    config: &Config,
+    keystore: &Keystore,
+    (file, key): (&Path, NewLogKey),
+) -> Result<Link, RecoveryError> {
+    let unreadable = || RecoveryError::NotACheckpoint(file.to_owned());
     let note = durable::read(file, NOTE_BYTES_MAX).ok().flatten().ok_or_else(unreadable)?;
     let origin = note.split(|byte| *byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
     let origin = origin.ok_or_else(unreadable)?;
-    if origin == config.origin() {
+    if config.origins().any(|new| new == origin) {
         return Err(RecoveryError::SameOrigin);
     }
     let known = keystore.log_keys(origin).known();
@@ -211,12 +294,8 @@ pub async fn recover_anew(
     if key == NewLogKey::Fresh {
         let policy = known.into_iter().fold(policy(config)?, Policy::with_log);
         policy.open(&note, origin).map_err(|_| RecoveryError::NotCosigned(file.to_owned()))?;
-        blocking(move || keystore.change_log_keys(LogSecrets::start_anew)).await.map_err(StartError::from)?;
     }
-    let link = Link { origin: old.origin, size: old.size, root: old.root.0 };
-    let parts = Parts::open_as(config, clock, Presence::Server, progress, Some(link)).await?;
-    parts.close().await?;
-    Ok(Recovered { before: 0, anchored: old.size })
+    Ok(Link { origin: old.origin, size: old.size, root: old.root.0 })
 }
 
 /// The witnesses and the quorum of the configuration; none when it names none.

@@ -80,8 +80,10 @@ pub async fn disclosures(
             prove(&proofs, parts.ledger.origin(), line)?;
             count += 1;
         }
-        let Some(next) = page.next else { break };
-        wanted.before = Some(next);
+        if page.next.is_empty() {
+            break;
+        }
+        wanted.before = page.next;
     }
     for (form, mut file) in files {
         file.write_all(form.foot(count, None).as_bytes())?;

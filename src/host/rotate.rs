@@ -22,12 +22,13 @@ use super::{
     Parts, StartError,
     database::Presence,
     parts::{blocking, open_keystore},
+    recover::beside,
 };
 use crate::{
     clock::Clock,
     config::Config,
     durable::Durable,
-    ledger::{Down, ReadError},
+    ledger::{Down, ReadError, Shard},
     seal::{KeystoreError, LogSecrets},
     store::cluster::Progress,
 };
@@ -72,13 +73,14 @@ pub enum RotationError {
 /// How a rotation stands.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rotated {
-    /// The keys that sign each checkpoint now, the newer last.
+    /// The keys that sign each checkpoint now, log after log, the newer last.
     pub signing: Vec<Vkey>,
-    /// The key that is to take over, while it waits.
-    pub waiting: Option<Vkey>,
+    /// The key that is to take over, while it waits: once for each log, whose name it bears.
+    pub waiting: Vec<Vkey>,
 }
 
-/// Takes a rotation one step on, from wherever it was left; the trust policy for auditors and witnesses goes to `policy`.
+/// Takes a rotation one step on, from wherever it was left; the trust policy for auditors and witnesses goes to `policy`. Of
+/// logs that are written side by side each takes it, and has a policy of its own beside that of the first.
 ///
 /// # Errors
 /// [`RotationError`].
@@ -94,19 +96,35 @@ pub async fn rotate_log(
         change(config, LogSecrets::prepare).await?;
     }
     let parts = Parts::open(config, clock, Presence::Visitor, progress).await?;
-    let done = advance(config, &parts, step, policy).await;
+    let mut all = Rotated { signing: Vec::new(), waiting: Vec::new() };
+    let mut done = Ok(());
+    for shard in parts.ledger.shards() {
+        match advance(config, &parts, (step, shard), &beside(policy, shard.number())).await {
+            Ok((signing, waiting)) => {
+                all.signing.extend(signing);
+                all.waiting.extend(waiting);
+            }
+            Err(error) => done = Err(error),
+        }
+    }
+    // What is kept outside the database is brought up at once, so that mirror and witnesses have a checkpoint of the overlap.
+    parts.anchors.round(&parts.ledger).await;
+    if done.is_ok() && step == Rotation::Finish {
+        done = change(config, LogSecrets::finish).await.map_err(RotationError::from);
+    }
     parts.close().await?;
-    done
+    done.map(|()| all)
 }
 
+/// One log takes the step; the keys that sign it now, and the one that waits.
 async fn advance(
     config: &Config,
     parts: &Parts,
-    step: Rotation,
+    (step, log): (Rotation, &Shard),
     policy: &Path,
-) -> Result<Rotated, RotationError> {
-    let reader = parts.ledger.reader();
-    let next = parts.keyring.keystore().log_secrets().next(config.origin()).map_err(StartError::from)?;
+) -> Result<(Vec<Vkey>, Option<Vkey>), RotationError> {
+    let reader = log.reader();
+    let next = parts.keyring.keystore().log_secrets().next(log.origin()).map_err(StartError::from)?;
     let signing = reader.signer().await?.vkeys();
     let is_new = |key: &Vkey| next.as_ref().is_some_and(|next| next.vkey() == *key);
     let newer_signs = signing.iter().any(is_new);
@@ -114,7 +132,7 @@ async fn advance(
         Rotation::Prepare => {}
         Rotation::Begin => {
             if !newer_signs {
-                parts.ledger.begin_rotation().await?;
+                log.begin_rotation().await?;
             }
             change(config, LogSecrets::begin).await?;
             write_policy(config, &reader.signer().await?.vkeys(), policy)?;
@@ -126,16 +144,13 @@ async fn advance(
             // A crash may have come between the entry and the keystore, of this step or of the one before.
             change(config, LogSecrets::begin).await?;
             if signing.len() > 1 {
-                parts.ledger.end_rotation().await?;
+                log.end_rotation().await?;
             }
             write_policy(config, &reader.signer().await?.vkeys(), policy)?;
-            change(config, LogSecrets::finish).await?;
         }
     }
-    // What is kept outside the database is brought up at once, so that mirror and witnesses have a checkpoint of the overlap.
-    parts.anchors.round(&parts.ledger).await;
     let waiting = next.map(|next| next.vkey()).filter(|_| step == Rotation::Prepare && !newer_signs);
-    Ok(Rotated { signing: reader.signer().await?.vkeys(), waiting })
+    Ok((reader.signer().await?.vkeys(), waiting))
 }
 
 /// The lock that one process at a time has, for as long as the file is open.

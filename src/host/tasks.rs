@@ -36,7 +36,7 @@ impl Tasks {
         app: &Arc<App>,
         readiness: &Arc<Readiness>,
         config: &LedgerConfig,
-        feed: Option<Feed>,
+        feeds: Vec<Feed>,
         packages: Vec<PackageName>,
     ) -> Self {
         let mut tasks = JoinSet::new();
@@ -47,7 +47,7 @@ impl Tasks {
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(renew_packages(Arc::clone(app), packages));
         tasks.spawn(exports(Arc::clone(app)));
-        if let Some(feed) = feed {
+        for feed in feeds {
             tasks.spawn(feed.run());
         }
         tasks.spawn(retention(Arc::clone(app), config.retention_years));

@@ -10,11 +10,14 @@ use super::{
     edge::Door,
     mount::BODY_MIB_MAX,
 };
-use crate::fhir::{
-    kinds::{LogicalId, ResourceType},
-    patch::MetaChange,
-    reference::parse_version,
-    terminology::answer::Operation as Terms,
+use crate::{
+    fhir::{
+        kinds::{LogicalId, ResourceType},
+        patch::MetaChange,
+        reference::parse_version,
+        terminology::answer::Operation as Terms,
+    },
+    interaction::audit::Part,
 };
 
 /// Where a request wants to go.
@@ -78,14 +81,9 @@ pub enum Place {
     Token,
     /// `GET /auth/jwks`
     Jwks,
-    /// `GET /audit/checkpoint`
-    Checkpoint,
-    /// `GET /audit/entries/index`
-    Entry(u64),
-    /// `GET /audit/entries/index/proof`
-    Proof(u64),
-    /// `GET /audit/tile/...`, from `tile` on
-    Tile(String),
+    /// `GET /audit/checkpoint`, `/audit/entries/index`, `/audit/log/...` and their like; of the log at a head of the database
+    /// below `/audit/shards/head`
+    Log(Option<i16>, Part),
     /// `GET /audit/disclosures/patient`
     Disclosures(LogicalId),
     /// `POST /audit/exports`
@@ -96,8 +94,6 @@ pub enum Place {
     ExportFile(Uuid, String),
     /// `DELETE /audit/exports/id`
     ExportCancel(Uuid),
-    /// `GET /audit/log/...`, after `log/`
-    Log(String),
     /// A path of ours with something in it that is none: no such resource type, id, version or index.
     Unknown,
     /// A path of ours under another method.
@@ -170,17 +166,17 @@ impl Place {
             }
             (["auth", "token"], Method::Post) => Self::Token,
             (["auth", "jwks"], _) if get => Self::Jwks,
-            (["audit", "checkpoint"], _) if get => Self::Checkpoint,
-            (["audit", "entries", index], _) if get => index.parse().map_or(Self::Unknown, Self::Entry),
-            (["audit", "entries", index, "proof"], _) if get => {
-                index.parse().map_or(Self::Unknown, Self::Proof)
-            }
-            (["audit", "log", rest @ ..], _) if get => Self::Log(rest.join("/")),
-            (["audit", "tile", rest @ ..], _) if get => Self::Tile(format!("tile/{}", rest.join("/"))),
             (["audit", "disclosures", id], _) if get => {
                 LogicalId::parse(id).map_or(Self::Unknown, Self::Disclosures)
             }
             (["audit", "exports", rest @ ..], _) => Self::export(method, rest),
+            (["audit", "shards", head, rest @ ..], _) if get => match (head.parse(), Part::parse(rest)) {
+                (Ok(head), Some(part)) => Self::Log(Some(head), part),
+                _ => Self::Unknown,
+            },
+            (["audit", rest @ ..], _) if get => {
+                Part::parse(rest).map_or(Self::Unknown, |part| Self::Log(None, part))
+            }
             _ => Self::Unknown,
         }
     }
@@ -255,16 +251,12 @@ impl Place {
             Self::OpenApi => "openapi",
             Self::Token => "token",
             Self::Jwks => "jwks",
-            Self::Checkpoint => "audit-checkpoint",
-            Self::Entry(_) => "audit-entry",
-            Self::Proof(_) => "audit-proof",
-            Self::Tile(_) => "audit-tile",
+            Self::Log(_, part) => part.name(),
             Self::Disclosures(_) => "audit-disclosures",
             Self::ExportStart => "audit-export",
             Self::ExportStatus(_) => "audit-export-status",
             Self::ExportFile(..) => "audit-export-file",
             Self::ExportCancel(_) => "audit-export-cancel",
-            Self::Log(_) => "audit-log",
             Self::Unknown | Self::OtherMethod | Self::Nowhere(_) => "none",
         }
     }
@@ -433,6 +425,10 @@ mod tests {
             (Method::Get, "/audit/entries/7/proof", "audit-proof"),
             (Method::Get, "/audit/tile/0/x001/067.p/5", "audit-tile"),
             (Method::Get, "/audit/log/checkpoint", "audit-log"),
+            (Method::Get, "/audit/shards/1/log/checkpoint", "audit-log"),
+            (Method::Get, "/audit/shards/1/entries/7", "audit-entry"),
+            (Method::Get, "/audit/shards/70000/checkpoint", "none"),
+            (Method::Get, "/audit/shards/1/exports", "none"),
             (Method::Get, "/fhir/Nonsense/1", "none"),
             (Method::Get, "/fhir/Patient/a_b", "none"),
             (Method::Get, "/fhir/Patient/1/_history/0", "none"),

@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 59] = [
+pub const ROUTES: [(Method, &str); 60] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -80,6 +80,7 @@ pub const ROUTES: [(Method, &str); 59] = [
     (Method::Delete, "/audit/exports/<id>"),
     (Method::Get, "/audit/exports/<id>/<name>"),
     (Method::Get, "/audit/log/<path..>"),
+    (Method::Get, "/audit/shards/<shard>/<path..>"),
     (Method::Head, "/fhir/metadata"),
     (Method::Head, "/fhir/<kind>"),
     (Method::Head, "/fhir/<kind>/<id>"),

@@ -25,10 +25,7 @@ pub fn check(incoming: &Incoming) -> Result<(), Refusal> {
         Place::Token
             | Place::OpenApi
             | Place::Jwks
-            | Place::Checkpoint
-            | Place::Entry(_)
-            | Place::Proof(_)
-            | Place::Tile(_)
+            | Place::Log(..)
             | Place::Disclosures(_)
             | Place::ExportStart
             | Place::ExportStatus(_)

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::mount::ROUTES;
 
 /// What a route is for. Every route of the table that is not FHIR's has one (test below).
-const SUMMARIES: [(Method, &str, &str); 14] = [
+const SUMMARIES: [(Method, &str, &str); 15] = [
     (Method::Get, "/openapi.json", "This document."),
     (Method::Post, "/auth/token", "An access token (OAuth 2.0): password, client_credentials."),
     (Method::Get, "/auth/jwks", "The keys that access tokens are signed with (RFC 7517)."),
@@ -22,6 +22,11 @@ const SUMMARIES: [(Method, &str, &str); 14] = [
     (Method::Delete, "/audit/exports/<id>", "Cancels an export of the log."),
     (Method::Get, "/audit/exports/<id>/<name>", "A file of an export of the log."),
     (Method::Get, "/audit/log/<path..>", "The log as its static files: checkpoint, tiles and entry bundles."),
+    (
+        Method::Get,
+        "/audit/shards/<shard>/<path..>",
+        "The same of one of several logs: checkpoint, entries, tile, log.",
+    ),
     (Method::Head, "/openapi.json", "The headers of this document."),
 ];
 /// Routes that ask for no credential.

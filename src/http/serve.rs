@@ -201,16 +201,12 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         | Place::Terminology(..)
         | Place::TerminologyBody(..)
         | Place::Everything(..)) => Box::pin(operation(app, ask, place, query, body)).await,
-        Place::Checkpoint => audit::checkpoint(app, ask).await,
-        Place::Entry(index) => audit::entry(app, ask, index).await,
-        Place::Proof(index) => audit::proof(app, ask, index).await,
-        Place::Tile(path) => audit::tile(app, ask, &path).await,
         Place::Disclosures(id) => Box::pin(disclosures::run(app, ask, &id, query)).await,
         Place::ExportStart => Box::pin(exports::kick_off(app, ask, body)).await,
         Place::ExportStatus(id) => exports::status(app, ask, id).await,
         Place::ExportFile(id, name) => exports::file(app, ask, id, &name).await,
         Place::ExportCancel(id) => exports::cancel(app, ask, id).await,
-        Place::Log(path) => audit::log(app, ask, &path).await,
+        Place::Log(head, part) => audit::run(app, ask, head, &part).await,
         Place::OtherMethod => Err(Refusal::MethodNotAllowed.into()),
         _ => Err(Refusal::NoRoute.into()),
     }

@@ -1,6 +1,6 @@
 //! AuditEvents of the log: read and search-type of views of entries, to whoever may audit (decision 0010).
 //!
-//! Newest first, page by page under the index of the last event; a page looks at a bounded number of entries and is
+//! Newest first over all logs, page by page from where the last ended in each; a page looks at a bounded number of entries and is
 //! shorter, with a next link, when it reached that bound. The look is itself an entry and names every event shown.
 
 use custodia_audit::sha256;
@@ -17,7 +17,7 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         search::form,
     },
-    ledger::{Audited, LedgerReader, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
+    ledger::{Audited, LedgerReader, Merge, Position, SCAN_ENTRIES_MAX, Shown, Span, StoredEntry},
     refusal::{Refusal, Why},
 };
 
@@ -105,63 +105,65 @@ struct Page {
     shown: Vec<Shown>,
     bytes: usize,
     opened: usize,
-    /// Where the next page starts.
-    next: Option<LogId>,
+    /// Where the next page starts, in each log.
+    next: Vec<LogId>,
 }
 
 impl Page {
-    /// Log after log, from the one that the cursor is in.
+    /// From all logs, newest first, from where the cursor is in each.
     async fn fill(mut self, app: &App, ask: &Ask, query: &LogQuery) -> Result<Self, Failure> {
-        let is_before = |log: &&LedgerReader| query.after.is_some_and(|after| after.shard != log.shard());
-        for log in app.ledger.readers().skip_while(is_before) {
-            let mut scan = scan(app, log, ask, query).await?;
-            while scan.first < scan.end {
-                let entries = log.scan(&scan).await?;
-                let is_last = entries.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
-                for entry in entries {
-                    scan.end = entry.index;
-                    if !self.take(log, query, &entry)? {
-                        return Ok(self);
-                    }
-                }
-                if is_last {
-                    break;
-                }
-                scan.limit = SCAN_ENTRIES_MAX;
+        // The entry that a cursor names is looked at again: its other view may be due.
+        let position = |after: &LogId| Position { shard: after.shard, end: after.index.saturating_add(1) };
+        let positions: Vec<Position> = query.after.iter().map(position).collect();
+        let mut merge = Merge::new(&app.ledger, span(app, ask, query)?, &positions);
+        while let Some((log, entry)) = merge.next().await? {
+            // Everything that was taken out of the walk was looked at.
+            let ends = |at: &Position| LogId { view: View::Disclosure, ..LogId::access(at.shard, at.end) };
+            if let Some(last) = self.take(log, query, &entry)? {
+                self.next = merge.positions().iter().map(ends).collect();
+                self.next.retain(|id| id.shard != last.shard);
+                self.next.push(last);
+                return Ok(self);
+            }
+            if self.opened >= PAGE_ENTRIES_MAX {
+                self.next = merge.positions().iter().map(ends).collect();
+                return Ok(self);
             }
         }
-        self.next = None;
         Ok(self)
     }
 
-    /// Looks at one entry; whether there is room for another.
-    fn take(&mut self, log: &LedgerReader, query: &LogQuery, entry: &StoredEntry) -> Result<bool, Failure> {
+    /// Looks at one entry. When there is no room for one of its views, what comes last before that in its log.
+    fn take(
+        &mut self,
+        log: &LedgerReader,
+        query: &LogQuery,
+        entry: &StoredEntry,
+    ) -> Result<Option<LogId>, Failure> {
         self.opened += 1;
-        if let Some(told) = entry.entry()? {
-            for (id, event) in views(log, entry)? {
-                if !query.is_due(id) || !query.matches(id, &told, &event) {
-                    continue;
-                }
-                if self.events.len() >= query.count || self.bytes >= PAGE_BYTES_MAX {
-                    // There is more: the next page starts after the last event of this one.
-                    self.next = self.events.last().map(|(id, _)| *id);
-                    return Ok(false);
-                }
-                let bytes = json::to_bytes(&event);
-                self.bytes += bytes.len();
-                self.shown.push(shown(id, entry));
-                self.events.push((id, bytes));
+        let Some(told) = entry.entry()? else { return Ok(None) };
+        let above = LogId::access(log.shard(), entry.index.saturating_add(1));
+        let mut last = LogId { view: View::Disclosure, ..above };
+        for (id, event) in views(log, entry)? {
+            if !query.is_due(id) || !query.matches(id, &told, &event) {
+                last = id;
+                continue;
             }
+            if self.events.len() >= query.count || self.bytes >= PAGE_BYTES_MAX {
+                return Ok(Some(last));
+            }
+            let bytes = json::to_bytes(&event);
+            self.bytes += bytes.len();
+            self.shown.push(shown(id, entry));
+            self.events.push((id, bytes));
+            last = id;
         }
-        // Everything of this entry was looked at.
-        let here = LogId { view: View::Disclosure, ..LogId::access(log.shard(), entry.index) };
-        self.next = Some(here);
-        Ok(self.opened < PAGE_ENTRIES_MAX)
+        Ok(None)
     }
 
     fn render(&self, app: &App, query: &LogQuery) -> Answer {
-        let this = query.link(&app.base, query.after);
-        let next = self.next.map(|cursor| query.link(&app.base, Some(cursor)));
+        let this = query.link(&app.base, &query.after);
+        let next = (!self.next.is_empty()).then(|| query.link(&app.base, &self.next));
         let urls: Vec<String> =
             self.events.iter().map(|(id, _)| format!("{}/AuditEvent/{id}", app.base.as_str())).collect();
         let page = bundle::Page { self_link: &this, next_link: next.as_deref(), total: None };
@@ -174,22 +176,15 @@ impl Page {
     }
 }
 
-/// Where the entries of a log stand that a search must look at.
-async fn scan(app: &App, reader: &LedgerReader, ask: &Ask, query: &LogQuery) -> Result<Scan, Failure> {
+/// Which entries a search must look at.
+fn span(app: &App, ask: &Ask, query: &LogQuery) -> Result<Span, Failure> {
     let keys = app.keyring.tenant(ask.caller.tenant())?;
-    let first = match query.from {
-        Some(from) => reader.not_before(from.timestamp_micros()).await?,
-        None => 0,
-    };
-    let mut end = reader.size().await?;
-    if let Some(after) = query.after.filter(|after| after.shard == reader.shard()) {
-        end = end.min(after.index.saturating_add(1));
-    }
-    if let Some(until) = query.until {
-        end = end.min(reader.not_after(until.timestamp_micros()).await?);
-    }
     let opaque = |id: &LogicalId| keys.opaque(ResourceType::PATIENT, id.as_str());
-    let patients = query.patients.as_ref().map(|ids| ids.iter().map(opaque).collect());
-    let limit = u32::try_from(query.count).unwrap_or(SCAN_ENTRIES_MAX).saturating_add(1);
-    Ok(Scan { tenant: ask.caller.tenant(), patients, first, end, limit })
+    Ok(Span {
+        tenant: ask.caller.tenant(),
+        patients: query.patients.as_ref().map(|ids| ids.iter().map(opaque).collect()),
+        from_micros: query.from.map(|from| from.timestamp_micros()),
+        until_micros: query.until.map(|until| until.timestamp_micros()),
+        limit: u32::try_from(query.count).unwrap_or(SCAN_ENTRIES_MAX).saturating_add(1),
+    })
 }

@@ -20,7 +20,10 @@ use crate::{
         search::{date::DateRange, form},
     },
     gate::Act,
-    ledger::{Audited, Ledger, LedgerReader, Opening, ReadError, SCAN_ENTRIES_MAX, Scan, Shown, StoredEntry},
+    ledger::{
+        Audited, Ledger, LedgerReader, Merge, Opening, Position, ReadError, SCAN_ENTRIES_MAX, Shown, Span,
+        StoredEntry,
+    },
     refusal::Refusal,
     seal::TenantKeys,
 };
@@ -38,8 +41,8 @@ pub struct Wanted {
     pub from_micros: i64,
     /// Until when.
     pub until_micros: i64,
-    /// Entries older than this one only: where the page before ended.
-    pub before: Option<LogId>,
+    /// Entries older than these only, in their logs: where the page before ended.
+    pub before: Vec<LogId>,
     /// Whether employees are named.
     pub names: Names,
 }
@@ -50,8 +53,8 @@ pub struct Page {
     pub lines: Vec<Line>,
     /// What the entry about it names.
     pub shown: Vec<Shown>,
-    /// Where the next page begins, if there may be one.
-    pub next: Option<LogId>,
+    /// Where the next page begins in each log, if there may be one.
+    pub next: Vec<LogId>,
 }
 
 /// `GET /audit/disclosures/{patient}`, with `since`, `until`, `names=show`, `_format` and `_cursor`.
@@ -73,7 +76,7 @@ pub async fn run(
     let keys = app.keyring.tenant(ask.caller.tenant())?;
     let head = head(&app.ledger, &app.clock, ask.caller.tenant_name(), &wanted);
     let page = Page::of(&app.ledger, &keys, ask.caller.tenant(), &wanted).await?;
-    let next = page.next.map(|before| next_link(app, patient, &pairs, before));
+    let next = (!page.next.is_empty()).then(|| next_link(app, patient, &pairs, &page.next));
     let body = text(form, &head, &page.lines, next.as_deref());
     let answer =
         Answer { content_type: Some(form.media().into()), body: body.into_bytes(), ..Answer::empty(200) }
@@ -117,7 +120,7 @@ impl Wanted {
             patient,
             from_micros: from.timestamp_micros(),
             until_micros: now.timestamp_micros().saturating_add(1),
-            before: None,
+            before: Vec::new(),
             names: Names::Withheld,
         }
     }
@@ -134,47 +137,30 @@ impl Page {
         tenant: crate::tenant::TenantId,
         wanted: &Wanted,
     ) -> Result<Self, ReadError> {
-        let mut page = Self { lines: Vec::new(), shown: Vec::new(), next: None };
-        let is_before = |log: &&LedgerReader| wanted.before.is_some_and(|before| before.shard != log.shard());
-        for log in ledger.readers().skip_while(is_before) {
-            let before = wanted.before.filter(|before| before.shard == log.shard());
-            let scan = Scan {
-                tenant,
-                patients: Some(vec![keys.opaque(ResourceType::PATIENT, wanted.patient.as_str())]),
-                first: log.not_before(wanted.from_micros).await?,
-                end: log.size().await?.min(before.map_or(u64::MAX, |before| before.index)),
-                limit: SCAN_ENTRIES_MAX,
-            };
-            page.scan(log, scan, wanted).await?;
-            if page.next.is_some() {
-                break;
+        let mut page = Self { lines: Vec::new(), shown: Vec::new(), next: Vec::new() };
+        let span = Span {
+            tenant,
+            patients: Some(vec![keys.opaque(ResourceType::PATIENT, wanted.patient.as_str())]),
+            from_micros: Some(wanted.from_micros),
+            until_micros: None,
+            limit: SCAN_ENTRIES_MAX,
+        };
+        let place = |before: &LogId| Position { shard: before.shard, end: before.index };
+        let positions: Vec<Position> = wanted.before.iter().map(place).collect();
+        let mut merge = Merge::new(ledger, span, &positions);
+        let mut taken = Vec::new();
+        while page.lines.len() < LINES_MAX
+            && let Some((log, entry)) = merge.next().await?
+        {
+            if page.take(log, &entry, wanted)? {
+                taken.push((log, entry));
             }
         }
+        if page.lines.len() >= LINES_MAX {
+            page.next = merge.positions().iter().map(|at| LogId::access(at.shard, at.end)).collect();
+        }
+        page.prove(ledger, &taken, wanted.names).await?;
         Ok(page)
-    }
-
-    /// Takes what a log has, until the page is full.
-    async fn scan(&mut self, log: &LedgerReader, mut scan: Scan, wanted: &Wanted) -> Result<(), ReadError> {
-        let mut entries = Vec::new();
-        'scan: while scan.first < scan.end {
-            let found = log.scan(&scan).await?;
-            let is_last = found.len() < usize::try_from(scan.limit).unwrap_or(usize::MAX);
-            for entry in found {
-                let index = entry.index;
-                if self.lines.len() == LINES_MAX {
-                    self.next = Some(LogId::access(log.shard(), scan.end));
-                    break 'scan;
-                }
-                scan.end = index;
-                if self.take(log, &entry, wanted)? {
-                    entries.push(entry);
-                }
-            }
-            if is_last {
-                break;
-            }
-        }
-        self.prove(log, &entries, wanted.names).await
     }
 
     /// Takes an entry if it belongs into the report.
@@ -193,21 +179,24 @@ impl Page {
         Ok(true)
     }
 
-    /// Adds the evidence: event, subject and object opened, the detail never, the actor where names are shown.
+    /// Adds the evidence: event, subject and object opened, the detail never, the actor where names are shown. The entries are
+    /// those of the lines, in their order.
     async fn prove(
         &mut self,
-        log: &LedgerReader,
-        entries: &[StoredEntry],
+        ledger: &Ledger,
+        entries: &[(&LedgerReader, StoredEntry)],
         names: Names,
     ) -> Result<(), ReadError> {
-        let indexes: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
-        let proofs = if indexes.is_empty() { Vec::new() } else { log.proofs(&indexes).await? };
-        // The last lines are this log's.
-        let earlier = self.lines.len().saturating_sub(entries.len());
-        for ((line, entry), proof) in self.lines.iter_mut().skip(earlier).zip(entries).zip(proofs) {
-            let Some(opening) = &entry.opening else { continue };
-            let groups = groups(opening, names);
-            line.evidence = Some(Evidence { groups, leaf: entry.leaf.clone(), proof });
+        for log in ledger.readers() {
+            let its = |entry: &&(&LedgerReader, StoredEntry)| entry.0.shard() == log.shard();
+            let indexes: Vec<u64> = entries.iter().filter(its).map(|(_, entry)| entry.index).collect();
+            let proofs = if indexes.is_empty() { Vec::new() } else { log.proofs(&indexes).await? };
+            let lines = self.lines.iter_mut().zip(entries).filter(|(_, entry)| its(entry));
+            for ((line, (_, entry)), proof) in lines.zip(proofs) {
+                let Some(opening) = &entry.opening else { continue };
+                let groups = groups(opening, names);
+                line.evidence = Some(Evidence { groups, leaf: entry.leaf.clone(), proof });
+            }
         }
         Ok(())
     }
@@ -246,8 +235,7 @@ fn wanted(clock: &Clock, patient: &LogicalId, pairs: &[(String, String)]) -> Res
             }
             ("_cursor", cursor) => {
                 let what = "_cursor: expected what a next link of this server holds.";
-                let cursor = LogId::parse(cursor).ok_or_else(|| malformed(IssueCode::Value, what))?;
-                wanted.before = Some(cursor);
+                wanted.before = LogId::parse_all(cursor).ok_or_else(|| malformed(IssueCode::Value, what))?;
             }
             _ => {
                 let what = "A report takes since, until, names=show, _format and _cursor.";
@@ -258,13 +246,13 @@ fn wanted(clock: &Clock, patient: &LogicalId, pairs: &[(String, String)]) -> Res
     Ok((form, wanted))
 }
 
-fn next_link(app: &App, patient: &LogicalId, pairs: &[(String, String)], before: LogId) -> String {
+fn next_link(app: &App, patient: &LogicalId, pairs: &[(String, String)], before: &[LogId]) -> String {
     let base = app.base.as_str();
     let root = base.strip_suffix("/fhir").unwrap_or(base);
     let mut url = format!("{root}/audit/disclosures/{}", patient.as_str());
     for (name, value) in pairs.iter().filter(|(name, _)| name != "_cursor") {
         form::append(&mut url, name, value);
     }
-    form::append(&mut url, "_cursor", &before.to_string());
+    form::append(&mut url, "_cursor", &LogId::join(before));
     url
 }

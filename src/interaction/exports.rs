@@ -5,7 +5,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use custodia_audit::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Ask, Failure, forbidden, malformed};
@@ -13,8 +13,9 @@ use crate::{
     anchor::NoQuorum,
     answer::{Answer, Stream},
     app::App,
+    config::SHARDS_MAX,
     events::instant,
-    export::{EVENTS_NAME, ExportError, Filter, Finished, Owner, Plan, Range, Standing},
+    export::{EVENTS_NAME, ExportError, Filter, Finished, Owner, Range, Standing, Summary, plans},
     fhir::{
         kinds::LogicalId,
         outcome::{IssueCode, Problem},
@@ -47,9 +48,13 @@ impl From<ExportError> for Failure {
                 IssueCode::Value,
                 "earlier: expected a checkpoint of this log, with its signature, as GET /audit/checkpoint gave it.",
             ),
+            ExportError::Several => malformed(
+                IssueCode::Value,
+                "Several logs are written side by side; first and end are of one of them: name it (log).",
+            ),
             ExportError::NoLog => malformed(
                 IssueCode::Value,
-                "log: expected the name of a log that this server's own continues, as receipts and AuditEvents give it.",
+                "log: expected the name of a log that is read here, as receipts and AuditEvents give it.",
             ),
             ExportError::Note(_) | ExportError::Write(_) | ExportError::File(_) => {
                 tracing::error!(event = "export_failed", error = causes(&error));
@@ -70,13 +75,13 @@ pub async fn kick_off(app: &App, ask: &Ask, body: &[u8]) -> Result<Audited<Answe
     let pairs = form::decode(body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
     let mut range = wanted(&pairs)?;
     range.tenant = Some((ask.caller.tenant(), ask.caller.tenant_name().to_owned()));
-    let plan = Plan::make(app.exports.source(), range).await?;
+    let plans = plans(app.exports.source(), range).await?;
     let id = app.clock.random_id();
     let answer = Answer::empty(202).with_header("content-location", url(app, id));
     // Recorded first: if we crash here, the log tells of an export that was never written.
     let audited = app.ledger.reveal(&ask.access, &permit, Vec::new(), answer).await?;
     let request = ask.access.query.clone().unwrap_or_default();
-    match app.exports.start(id, owner(ask), plan, request) {
+    match app.exports.start(id, owner(ask), plans, request) {
         Ok(()) => Ok(audited),
         // Unlikely: looked at before, and somebody was faster. The question stands in the log twice, rightly.
         Err(_) => Err(Refusal::Throttled.into()),
@@ -147,7 +152,7 @@ fn url(app: &App, id: Uuid) -> String {
 /// The manifest of FHIR's Bulk Data Access 2.0, with the digests ours adds.
 fn complete(app: &App, id: Uuid, finished: &Finished) -> Answer {
     let base = url(app, id);
-    let counts = finished.summary.counts;
+    let events: u64 = finished.summaries.iter().map(|summary| summary.counts.events).sum();
     let file = |file: &crate::export::FinishedFile| {
         let mut output = json!({
             "url": format!("{base}/{}", file.name),
@@ -155,7 +160,7 @@ fn complete(app: &App, id: Uuid, finished: &Finished) -> Answer {
             "extension": {"name": file.name, "bytes": file.digest.bytes, "sha256": crate::export::hex(&file.digest.sha256)},
         });
         if let (true, Some(output)) = (file.name == EVENTS_NAME, output.as_object_mut()) {
-            output.insert("count".to_owned(), json!(counts.events));
+            output.insert("count".to_owned(), json!(events));
         }
         output
     };
@@ -165,25 +170,36 @@ fn complete(app: &App, id: Uuid, finished: &Finished) -> Answer {
         "requiresAccessToken": true,
         "output": finished.files.iter().map(file).collect::<Vec<_>>(),
         "error": [],
-        "extension": {
-            "first": finished.summary.first,
-            "end": finished.summary.end,
-            "size": finished.summary.size,
-            "opened": counts.opened,
-            "withheld": counts.withheld,
-            "control": counts.control,
+        "extension": match finished.summaries.as_slice() {
+            [one] => told(one),
+            several => json!({"logs": several.iter().map(told).collect::<Vec<_>>()}),
         },
     });
     let expires = finished.expires.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     Answer::json(200, body.to_string().into_bytes()).with_header("expires", expires)
 }
 
-/// What a form asks for. Each field comes once, and an unknown one is refused: no filter is ignored.
+/// What an export holds of a log.
+fn told(summary: &Summary) -> Value {
+    json!({
+        "log": summary.origin,
+        "first": summary.first,
+        "end": summary.end,
+        "size": summary.size,
+        "opened": summary.counts.opened,
+        "withheld": summary.counts.withheld,
+        "control": summary.counts.control,
+    })
+}
+
+/// What a form asks for. Each field but `earlier` comes once, and an unknown one is refused: no filter is ignored.
 fn wanted(pairs: &[(String, String)]) -> Result<Range, Failure> {
     let mut range = Range { reason: "audit".to_owned(), ..Range::default() };
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in pairs {
-        if seen.contains(&name.as_str()) {
+        // A checkpoint of each log that is written side by side.
+        let is_list = name == "earlier" && range.earlier.len() < usize::from(SHARDS_MAX.unsigned_abs());
+        if seen.contains(&name.as_str()) && !is_list {
             return Err(malformed(IssueCode::Invalid, "A field of the form comes twice."));
         }
         seen.push(name);
@@ -222,7 +238,7 @@ fn field(range: &mut Range, name: &str, value: &str) -> Result<(), Failure> {
         }
         "agent" => *user = Some(value.to_owned()),
         "reason" if value.len() <= REASON_BYTES_MAX => value.clone_into(reason),
-        "earlier" if value.len() <= CHECKPOINT_BYTES_MAX => *earlier = Some(checkpoint(value)?),
+        "earlier" if value.len() <= CHECKPOINT_BYTES_MAX => earlier.push(checkpoint(value)?),
         "reason" | "earlier" => {
             return Err(malformed(IssueCode::TooLong, "A field of the form is too long."));
         }

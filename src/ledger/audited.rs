@@ -33,9 +33,11 @@ impl<T> Audited<T> {
         &self.receipt
     }
 
-    /// Many into one, under the receipt of the last; `None` of none.
+    /// Many into one, under the receipt of the last in the log that the last of them is in; `None` of none.
     pub fn gather<U>(many: Vec<Self>, f: fn(Vec<T>) -> U) -> Option<Audited<U>> {
-        let receipt = many.iter().map(|one| &one.receipt).max_by_key(|receipt| receipt.index)?.clone();
+        let log = &many.last()?.receipt.origin;
+        let there = many.iter().map(|one| &one.receipt).filter(|receipt| receipt.origin == *log);
+        let receipt = there.max_by_key(|receipt| receipt.index)?.clone();
         Some(Audited { inner: f(many.into_iter().map(|one| one.inner).collect()), receipt })
     }
 
@@ -48,6 +50,12 @@ impl<T> Audited<T> {
 impl Receipt {
     pub(super) const fn new(origin: Arc<str>, index: u64) -> Self {
         Self { origin, index }
+    }
+
+    /// Name of the log.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Index of the entry in the log.

@@ -29,19 +29,21 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     counts::Counts,
     draft::{AccessDraft, Changes, ControlDraft, Draft},
-    head::{self, EdgeError, signed},
-    keys::{AuditKeyError, AuditKeys, month_of},
+    fault::BatchError,
+    head::{self, signed},
+    keys::{AuditKeys, month_of},
     rows::{Rows, grow, insert_tiles},
+    shard::Side,
     signing::{Signing, Unsignable},
     stale::stale,
 };
 use crate::{
     clock::Clock,
     refusal::causes,
-    seal::{AuditKey, KeyError, Sealed},
+    seal::{AuditKey, Sealed},
     store::{
         Database,
-        lane::{self, Pace},
+        lane::{self, Beat},
         statement::Statement,
         write,
     },
@@ -79,33 +81,12 @@ pub(super) enum Outcome {
     Down,
 }
 
-/// Why a batch failed.
-#[derive(Debug, thiserror::Error)]
-enum BatchError {
-    #[error("a statement failed")]
-    Database(#[from] diesel::result::Error),
-    #[error("the head does not hold")]
-    Edge(#[from] EdgeError),
-    #[error("a key cannot be had")]
-    AuditKey(#[from] AuditKeyError),
-    #[error("sealing failed")]
-    Seal(#[from] KeyError),
-    #[error("nothing can be signed over the head")]
-    Unsignable(#[from] Unsignable),
-    #[error("the head moved while it was locked, or the database holds other leaves than it was given")]
-    Fatal,
-    #[error(
-        "the database was put back to an earlier day while this server ran: its log lacks what was committed"
-    )]
-    PutBack,
-    #[error("the batch took too long, or there is no connection")]
-    Away,
-}
-
 /// The committer of one shard.
 pub(super) struct Committer {
     pub(super) database: Database,
     pub(super) shard: i16,
+    /// Which of how many logs that are written side by side.
+    pub(super) place: Side,
     pub(super) origin: Arc<str>,
     /// Name of this process in the log.
     pub(super) node: String,
@@ -113,7 +94,7 @@ pub(super) struct Committer {
     pub(super) keys: AuditKeys,
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
-    pub(super) pace: Arc<Pace>,
+    pub(super) beat: Beat,
     pub(super) state: State,
 }
 
@@ -144,13 +125,13 @@ impl Committer {
             let batch = next_batch(&mut waiting);
             let (replies, work): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|s| (s.reply, (s.changes, s.drafts))).unzip();
-            self.pace.begin();
+            self.beat.begin();
             let outcomes = self.commit(work).await;
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A caller that gave up waiting has no use for the answer; what is committed stays committed.
                 reply.send(outcome).ok();
             }
-            self.pace.end();
+            self.beat.end();
         }
     }
 
@@ -166,14 +147,14 @@ impl Committer {
                 let written = outcomes.iter().zip(drafts).filter(|(outcome, _)| **outcome != Outcome::Stale);
                 let entries = written.map(|(_, drafts)| drafts).sum();
                 self.counts.committed(
-                    count,
-                    entries,
+                    self.place.number,
+                    (count, entries),
                     self.state.edge.as_ref().map_or(0, |(edge, _)| edge.size()),
                 );
                 outcomes
             }
             Err(error) => {
-                self.counts.lost();
+                self.counts.lost(self.place.number);
                 tracing::error!(event = "ledger_batch_failed", error = causes(&error), submissions = count);
                 // Nothing of the batch counts. The connection may be in any state and the edge may have
                 // grown: both are made anew from what the database says.
@@ -206,6 +187,7 @@ impl Committer {
         let edge = self.state.edge.take();
         let batch = Batch {
             shard: self.shard,
+            place: self.place,
             origin: &self.origin,
             node: &self.node,
             signing: &self.signing,
@@ -215,7 +197,7 @@ impl Committer {
             month,
             seen: self.state.seen,
             sequence: self.state.sequence,
-            pace: &self.pace,
+            beat: &self.beat,
         };
         let done = batch.run(&connection, edge, work).await?;
         self.state.connection = Some(connection);
@@ -248,6 +230,7 @@ type Work = (Changes, Vec<Draft>);
 /// What one transaction works with.
 struct Batch<'a> {
     shard: i16,
+    place: Side,
     origin: &'a str,
     node: &'a str,
     signing: &'a Signing,
@@ -257,7 +240,7 @@ struct Batch<'a> {
     now: DateTime<Utc>,
     month: i32,
     sequence: u64,
-    pace: &'a Pace,
+    beat: &'a Beat,
 }
 
 /// A checkpoint, and the keys that signed it.
@@ -284,14 +267,7 @@ impl Batch<'_> {
             head::lock(connection, self.shard),
             stale(connection, &work)
         )?;
-        // INVARIANT: nothing is signed over a head that lost what was committed
-        // (`a_database_put_back_under_a_running_server_is_not_signed_over`).
-        let is_back = |(size, root): (i64, Hash)| {
-            head.size < size || (head.size == size && head.root.as_slice() != root.0.as_slice())
-        };
-        if self.seen.is_some_and(is_back) {
-            return Err(BatchError::PutBack);
-        }
+        self.stands(&head)?;
         let mut signer = match self.signed {
             Some((note, signer)) if *note == head.checkpoint => Arc::clone(signer),
             // One size has one checkpoint: somebody has taken a signature away, and with it a key.
@@ -328,11 +304,31 @@ impl Batch<'_> {
             let signed = (head.checkpoint, signer);
             return Ok(Done { edge: (edge, root), signed, sequence, outcomes });
         }
-        let ((), inserted) =
-            try_join!(write::write(connection, versions, self.now), rows.insert(connection, self.shard))?;
+        let ((), inserted) = try_join!(
+            write::write(connection, versions, (self.shard, self.now)),
+            rows.insert(connection, self.shard)
+        )?;
         let tiles = grow(&mut edge, inserted, index).ok_or(BatchError::Fatal)?;
         let (root, note) = self.advance(connection, &head, &edge, tiles, &signer).await?;
         Ok(Done { edge: (edge, root), signed: (note, signer), sequence, outcomes })
+    }
+
+    /// Whether anything may be written and signed over a head.
+    fn stands(&self, head: &head::Head) -> Result<(), BatchError> {
+        // INVARIANT: all servers agree how many logs there are, so that a tenant's changes are in one of them alone
+        // (`a_server_that_knows_of_fewer_logs_writes_nothing`).
+        if head.shards != self.place.count {
+            return Err(BatchError::Shards(head.shards));
+        }
+        // INVARIANT: nothing is signed over a head that lost what was committed
+        // (`a_database_put_back_under_a_running_server_is_not_signed_over`).
+        let is_back = |(size, root): (i64, Hash)| {
+            head.size < size || (head.size == size && head.root.as_slice() != root.0.as_slice())
+        };
+        if self.seen.is_some_and(is_back) {
+            return Err(BatchError::PutBack);
+        }
+        Ok(())
     }
 
     /// Gives a draft its index: encodes, commits and seals.
@@ -365,6 +361,11 @@ impl Batch<'_> {
                         let (turned, control) = self.signing.turn(signer, turn, time_micros)?;
                         *signer = Arc::new(turned);
                         control
+                    }
+                    ControlDraft::Shards => {
+                        let wide = |number: i16| u64::from(number.unsigned_abs());
+                        let (shard, count) = (wide(self.place.number), wide(self.place.count));
+                        Control::Shards { node, time_micros, shard, count }
                     }
                     ControlDraft::Close(origin) => {
                         Control::ShardLink { time_micros, origin, size: 0, root: Hash::empty_root().0 }
@@ -426,7 +427,7 @@ impl Batch<'_> {
         .bind::<BigInt, _>(head.size)
         .bind::<Binary, _>(head.root.clone());
         // What is left is PostgreSQL's and the disk's: fetches for the next batch can go on beside it.
-        self.pace.end();
+        self.beat.end();
         let (_, moved, _) = try_join!(
             insert_tiles(connection, self.shard, tiles),
             async { moved.execute(&mut &*connection).await },

@@ -1,16 +1,27 @@
 //! What the committer counts, for `watch` to render.
 //!
-//! May import nothing of the house.
+//! May import `config`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Batches and entries of this process, and whether the last batch was committed.
+use crate::config::SHARDS_MAX;
+
+/// The same, as the length of a list.
+const SHARDS: usize = SHARDS_MAX.unsigned_abs() as usize;
+
+/// Batches and entries of this process, and whether the last batch of each log was committed.
 #[derive(Debug, Default)]
 pub struct Counts {
     batches: AtomicU64,
     failed: AtomicU64,
     submissions: AtomicU64,
     entries: AtomicU64,
+    shards: [OfShard; SHARDS],
+}
+
+/// What is counted of each log by itself.
+#[derive(Debug, Default)]
+struct OfShard {
     size: AtomicU64,
     failing: AtomicBool,
 }
@@ -40,29 +51,42 @@ impl Counts {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Size of the log after the last batch of this process.
+    /// Size of the log after the last batch of this process; of several, all together.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.size.load(Ordering::Relaxed)
+        self.shards.iter().map(|shard| shard.size.load(Ordering::Relaxed)).sum()
     }
 
-    /// Whether the last batch was committed, or none was tried yet.
+    /// Whether the last batch of each log was committed, or none was tried yet.
     #[must_use]
     pub fn is_committing(&self) -> bool {
-        !self.failing.load(Ordering::Relaxed)
+        (0..SHARDS_MAX).all(|shard| self.commits(shard))
     }
 
-    pub(super) fn committed(&self, submissions: usize, entries: usize, size: u64) {
+    /// The same of one of several logs.
+    pub(super) fn commits(&self, shard: i16) -> bool {
+        self.of(shard).is_none_or(|shard| !shard.failing.load(Ordering::Relaxed))
+    }
+
+    fn of(&self, shard: i16) -> Option<&OfShard> {
+        self.shards.get(usize::try_from(shard).ok()?)
+    }
+
+    pub(super) fn committed(&self, shard: i16, (submissions, entries): (usize, usize), size: u64) {
         let wide = |count| u64::try_from(count).unwrap_or(u64::MAX);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.submissions.fetch_add(wide(submissions), Ordering::Relaxed);
         self.entries.fetch_add(wide(entries), Ordering::Relaxed);
-        self.size.fetch_max(size, Ordering::Relaxed);
-        self.failing.store(false, Ordering::Relaxed);
+        if let Some(shard) = self.of(shard) {
+            shard.size.fetch_max(size, Ordering::Relaxed);
+            shard.failing.store(false, Ordering::Relaxed);
+        }
     }
 
-    pub(super) fn lost(&self) {
+    pub(super) fn lost(&self, shard: i16) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        self.failing.store(true, Ordering::Relaxed);
+        if let Some(shard) = self.of(shard) {
+            shard.failing.store(true, Ordering::Relaxed);
+        }
     }
 }

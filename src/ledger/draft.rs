@@ -94,6 +94,8 @@ pub(super) enum Draft {
 /// A control entry; node, time and sequence come with the commit.
 pub(super) enum ControlDraft {
     Start,
+    /// How many logs are written side by side.
+    Shards,
     Heartbeat,
     Export {
         first: u64,
@@ -131,6 +133,10 @@ impl Draft {
     pub(super) const fn start() -> Self {
         Self::Control(ControlDraft::Start)
     }
+    pub(super) const fn shards() -> Self {
+        Self::Control(ControlDraft::Shards)
+    }
+
     pub(super) const fn heartbeat() -> Self {
         Self::Control(ControlDraft::Heartbeat)
     }

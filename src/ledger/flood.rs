@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Access, Down, Ledger, draft::Draft};
+use super::{Access, Down, Ledger, Receipt, draft::Draft};
 
 /// Refusals of one source in one second that are entries of their own.
 pub(super) const SINGLE_PER_SECOND: usize = 64;
@@ -29,24 +29,29 @@ pub(super) struct Flood(Mutex<HashMap<IpAddr, Window>>);
 struct Window {
     began: Instant,
     single: usize,
-    shared: Vec<oneshot::Sender<Option<u64>>>,
+    shared: Vec<oneshot::Sender<Option<Receipt>>>,
 }
 
 enum Place {
     Single,
     /// The first of the shared ones: it writes the entry for all at the end of the second.
     Leader(Duration),
-    Follower(oneshot::Receiver<Option<u64>>),
+    Follower(oneshot::Receiver<Option<Receipt>>),
     Full,
 }
 
 impl Flood {
-    /// Commits a refusal, by itself or with others of its source; the index of its entry.
-    pub(super) async fn submit(&self, ledger: &Ledger, access: &Access, draft: Draft) -> Result<u64, Down> {
+    /// Commits a refusal, by itself or with others of its source; where its entry is.
+    pub(super) async fn submit(
+        &self,
+        ledger: &Ledger,
+        access: &Access,
+        draft: Draft,
+    ) -> Result<Receipt, Down> {
         match self.place(access.address) {
             Place::Single => ledger.submit(Vec::new(), vec![draft]).await.map_err(|_| Down),
             Place::Full => Err(Down),
-            Place::Follower(index) => index.await.ok().flatten().ok_or(Down),
+            Place::Follower(receipt) => receipt.await.ok().flatten().ok_or(Down),
             Place::Leader(wait) => {
                 tokio::time::sleep(wait).await;
                 let others = self.take(access.address);
@@ -57,11 +62,11 @@ impl Flood {
                     }
                     Draft::Control(_) => draft,
                 };
-                let index = ledger.submit(Vec::new(), vec![draft]).await.ok();
+                let receipt = ledger.submit(Vec::new(), vec![draft]).await.ok();
                 for other in others {
-                    other.send(index).ok();
+                    other.send(receipt.clone()).ok();
                 }
-                index.ok_or(Down)
+                receipt.ok_or(Down)
             }
         }
     }
@@ -95,7 +100,7 @@ impl Flood {
     }
 
     /// Ends a source's window: who waited in it, and the next refusal begins a new one.
-    fn take(&self, address: IpAddr) -> Vec<oneshot::Sender<Option<u64>>> {
+    fn take(&self, address: IpAddr) -> Vec<oneshot::Sender<Option<Receipt>>> {
         self.0
             .lock()
             .ok()

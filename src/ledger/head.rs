@@ -8,7 +8,7 @@ use diesel::{
     OptionalExtension as _, QueryableByName,
     sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use futures_util::try_join;
 
 use super::{SetupError, signing::Signing};
@@ -28,6 +28,15 @@ pub(super) struct Head {
     pub(super) root: Vec<u8>,
     #[diesel(sql_type = Text)]
     pub(super) checkpoint: String,
+    /// How many logs are written side by side.
+    #[diesel(sql_type = SmallInt)]
+    pub(super) shards: i16,
+}
+
+#[derive(QueryableByName)]
+struct ShardsRow {
+    #[diesel(sql_type = SmallInt)]
+    shards: i16,
 }
 
 #[derive(QueryableByName)]
@@ -44,7 +53,7 @@ struct TileRow {
 
 /// Reads the head without locking it.
 pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
-    Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ?")
+    Statement::new("SELECT origin, size, root, checkpoint, shards FROM ledger_head WHERE shard = ?")
         .bind::<SmallInt, _>(shard)
         .get_result(&mut &*connection)
         .await
@@ -52,10 +61,12 @@ pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::
 
 /// Reads the head and locks it until the transaction ends: this is what serialises all writers of a shard.
 pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
-    Statement::new("SELECT origin, size, root, checkpoint FROM ledger_head WHERE shard = ? FOR UPDATE")
-        .bind::<SmallInt, _>(shard)
-        .get_result(&mut &*connection)
-        .await
+    Statement::new(
+        "SELECT origin, size, root, checkpoint, shards FROM ledger_head WHERE shard = ? FOR UPDATE",
+    )
+    .bind::<SmallInt, _>(shard)
+    .get_result(&mut &*connection)
+    .await
 }
 
 /// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the
@@ -95,6 +106,39 @@ pub(super) async fn prepare(
         EdgeError::Broken(why) => SetupError::Head(why),
     })?;
     Ok(signer)
+}
+
+/// Has the heads from `first` on say that so many logs are written side by side. None ever says fewer than it did: a server
+/// that knew of fewer would not show what is in the others.
+///
+/// INVARIANT: the heads are locked in their order, so that two servers that start do not wait for each other.
+pub(super) async fn agree(database: &Database, first: i16, count: i16) -> Result<(), SetupError> {
+    let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
+    let last = first.saturating_add(count);
+    let within = |text| Statement::new(text).bind::<SmallInt, _>(first).bind::<SmallInt, _>(last);
+    let agreed: Result<i16, diesel::result::Error> = connection
+        .transaction(async |connection| {
+            let locked: Vec<ShardsRow> = within(
+                "SELECT shards FROM ledger_head WHERE shard >= ? AND shard < ? ORDER BY shard FOR UPDATE",
+            )
+            .load(&mut *connection)
+            .await?;
+            let most = locked.iter().map(|row| row.shards).max().unwrap_or(1);
+            if most <= count && locked.iter().any(|row| row.shards < count) {
+                let set = Statement::new("UPDATE ledger_head SET shards = ? WHERE shard >= ? AND shard < ?");
+                set.bind::<SmallInt, _>(count)
+                    .bind::<SmallInt, _>(first)
+                    .bind::<SmallInt, _>(last)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            Ok(most)
+        })
+        .await;
+    match agreed.map_err(StoreError::from)? {
+        most if most > count => Err(SetupError::Shards(most)),
+        _ => Ok(()),
+    }
 }
 
 /// What closes a log: the last entry of a log that is not its first and names the log that continues it.

@@ -9,22 +9,31 @@ mod committer;
 mod counts;
 mod draft;
 mod earlier;
+mod fault;
 mod flood;
 mod groups;
 mod head;
 mod keys;
+mod merge;
 mod reader;
 mod recover;
 mod rows;
 mod scan;
+mod shard;
 mod signing;
 mod stale;
 mod tiles;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use custodia_audit::{Control, Kind, Vkey};
-use tokio::sync::{mpsc, oneshot};
+use custodia_audit::{Kind, Vkey};
+use futures_util::future::join_all;
 
 pub use access::{Access, QUERY_BYTES_MAX};
 pub use audited::{Audited, Receipt};
@@ -32,9 +41,11 @@ pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
 pub use earlier::EARLIER_MAX;
 pub use keys::{RETENTION_MONTHS_MIN, month_of};
+pub use merge::{Merge, Position, Span};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, StoredEntry};
 pub use recover::{Page, RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
+pub use shard::Shard;
 
 use crate::{
     answer::Answer,
@@ -43,11 +54,12 @@ use crate::{
     refusal::Refusal,
     seal::{Keyring, Opened, SealError},
     store::{Database, Store},
+    tenant::TenantId,
 };
-use committer::{Committer, Outcome, State, Submission};
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
-use signing::{Signing, Turn, Unsignable};
+use shard::Side;
+use signing::Unsignable;
 
 /// Submissions that may wait for the committer; past it callers get the empty 503.
 pub const WAITING_MAX: usize = 4_096;
@@ -75,10 +87,12 @@ pub enum Rejected {
 
 /// What the ledger is made of.
 pub struct Setup<'a> {
-    /// Name of the log, as its checkpoints spell it.
+    /// Name of the log, as its checkpoints spell it; of several, the first.
     pub origin: &'a str,
-    /// Which head of the database it writes to.
+    /// Which head of the database it writes to; of several, the first.
     pub shard: i16,
+    /// How many logs are written side by side.
+    pub shards: i16,
     /// The database, as the server's role.
     pub database: &'a Database,
     /// For keys and reading.
@@ -109,6 +123,11 @@ pub enum SetupError {
     /// The log was closed for good.
     #[error("it was closed: {0} continues it, give the server that ledger.origin and its ledger.shard")]
     Closed(String),
+    /// There are more logs side by side than this server knows of.
+    #[error(
+        "{0} logs are written side by side in this database: give every server that ledger.shards; it never shrinks"
+    )]
+    Shards(i16),
     /// The database is away.
     #[error("the database is away")]
     Store(#[from] crate::store::StoreError),
@@ -131,115 +150,92 @@ impl From<Unsignable> for SetupError {
 }
 
 /// The door.
+///
+/// There is one log, or several side by side (decision 0035). What changes a tenant's records is recorded in that tenant's log,
+/// so that all writers of a record take turns at one head; what only reads, in whichever is free.
 pub struct Ledger {
-    submissions: mpsc::Sender<Submission>,
+    first: Arc<Shard>,
+    shards: Vec<Arc<Shard>>,
+    /// Where the next search for a free log begins.
+    turn: AtomicUsize,
     flood: Flood,
-    origin: Arc<str>,
-    vkey: Vkey,
-    reader: LedgerReader,
-    /// The logs before this one, the newest first.
-    earlier: Vec<LedgerReader>,
     counts: Arc<Counts>,
 }
 
 impl Ledger {
-    /// Opens the log (or makes it), checks its head, has `guard` look at it, starts the committer and records the start.
+    /// Opens the logs (or makes them), checks their heads, has `guard` look at each, starts the committers and records the start.
     ///
-    /// The guard comes before the first signature: it may know of a later head than the database has. With `link`, the
-    /// first entry says which other log this one continues.
+    /// The guard comes before the first signature: it may know of a later head than the database has. With `links`, the
+    /// first entry of each log says which other it continues.
     ///
     /// # Errors
-    /// [`SetupError`] when the head does not hold or the start cannot be recorded, and whatever the guard says.
+    /// [`SetupError`] when a head does not hold or the start cannot be recorded, and whatever the guard says.
     pub async fn open<E: From<SetupError>>(
         setup: Setup<'_>,
-        link: Option<Link>,
-        guard: impl AsyncFnOnce(&LedgerReader) -> Result<(), E>,
+        links: Vec<Link>,
+        guard: impl AsyncFn(&LedgerReader) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let origin: Arc<str> = setup.origin.into();
-        let signing = Arc::new(Signing::new(Arc::clone(setup.keyring.keystore()), &origin));
-        let (database, shard) = (setup.database, setup.shard);
-        let signer = head::prepare(database, shard, &origin, &signing, setup.clock.now()).await?;
-        let vkey = signer.vkey();
-        let reader = LedgerReader::new(
-            Arc::clone(&setup.store),
-            Arc::clone(&setup.keyring),
-            setup.clock.clone(),
-            setup.shard,
-            Arc::clone(&signing),
-        );
-        guard(&reader).await?;
-        let earlier = reader.earlier(link.as_ref()).await.map_err(|error| match error {
-            ReadError::Store(error) => SetupError::Store(error),
-            _ => SetupError::Head("a log that it continues is not the one that its first entry commits to"),
-        })?;
-        let (submissions, counts) = Self::commit_to(setup, signing, &origin)?;
-        let flood = Flood::default();
-        let ledger = Self { submissions, flood, origin, vkey, reader, earlier, counts };
-        let mut drafts = vec![Draft::start()];
-        if let Some(Link { origin, size, root }) = link {
-            drafts.insert(
-                0,
-                Draft::other(move |_, time_micros| Control::ShardLink { time_micros, origin, size, root }),
-            );
+        let mut links = links.into_iter();
+        let mut opened = Vec::new();
+        for number in 0..setup.shards {
+            let side = Side { number, count: setup.shards };
+            opened.push(shard::Opened::open(&setup, side, links.next(), &guard).await?);
         }
-        ledger.submit(Vec::new(), drafts).await.map_err(|_| SetupError::Down(Down))?;
-        Ok(ledger)
-    }
-
-    /// Starts the committer; where to submit, and what it counts.
-    fn commit_to(
-        setup: Setup<'_>,
-        signing: Arc<Signing>,
-        origin: &Arc<str>,
-    ) -> Result<(mpsc::Sender<Submission>, Arc<Counts>), SetupError> {
-        let (submissions, receiver) = mpsc::channel(WAITING_MAX);
-        let node = setup.clock.ordered_id().to_string();
-        let keys =
-            keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
+        head::agree(setup.database, setup.shard, setup.shards).await?;
         let counts = Arc::<Counts>::default();
-        let committer = Committer {
-            database: setup.database.clone(),
-            shard: setup.shard,
-            origin: Arc::clone(origin),
-            node,
-            signing,
-            keys,
-            clock: setup.clock.clone(),
-            counts: Arc::clone(&counts),
-            pace: Arc::clone(setup.store.fetcher().pace()),
-            state: State::default(),
-        };
-        crate::store::lane::spawn("ledger", committer.run(receiver))?;
-        Ok((submissions, counts))
+        let mut shards = Vec::new();
+        for one in opened {
+            shards.push(Arc::new(one.start(&setup, &counts).await?));
+        }
+        let first = shards.first().map(Arc::clone).ok_or(SetupError::Shards(0))?;
+        Ok(Self { first, shards, turn: AtomicUsize::new(0), flood: Flood::default(), counts })
     }
 
-    /// Name of the log.
+    /// The logs that are written, the first being the one whose name the others bear.
+    #[must_use]
+    pub fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+
+    /// The log that is written at a head of the database.
+    #[must_use]
+    pub fn at(&self, head: i16) -> Option<&Arc<Shard>> {
+        self.shards.iter().find(|shard| shard.reader().shard() == head)
+    }
+
+    /// The log of a name, if it is one that is written.
+    #[must_use]
+    pub fn named(&self, origin: &str) -> Option<&Arc<Shard>> {
+        self.shards.iter().find(|shard| shard.origin() == origin)
+    }
+
+    /// Name of the log; of several, the first.
     #[must_use]
     pub fn origin(&self) -> &str {
-        &self.origin
+        self.first.origin()
     }
 
     /// The key its checkpoints were signed with when it was opened; of two the newer.
     #[must_use]
-    pub const fn vkey(&self) -> &Vkey {
-        &self.vkey
+    pub fn vkey(&self) -> &Vkey {
+        self.first.vkey()
     }
 
-    /// What the committer counts.
+    /// What the committers count.
     #[must_use]
     pub const fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
-    /// Reading the log: checkpoint, tiles, proofs, entries.
+    /// Reading the log; of several, the first.
     #[must_use]
-    pub const fn reader(&self) -> &LedgerReader {
-        &self.reader
+    pub fn reader(&self) -> &LedgerReader {
+        self.first.reader()
     }
 
-    /// This log and those before it, the newest first: each of them is older than the one before, whole.
+    /// Every log that is read: those that are written, and those that each continues.
     pub fn readers(&self) -> impl Iterator<Item = &LedgerReader> {
-        std::iter::once(&self.reader).chain(&self.earlier)
+        self.shards.iter().flat_map(|shard| shard.readers())
     }
 
     /// Records what was released to the caller, then lets it go: one entry for each patient concerned.
@@ -271,8 +267,7 @@ impl Ledger {
         #[expect(clippy::disallowed_methods, reason = "this is the door")]
         let answer = answer.release();
         let (drafts, changes) = draft::of_records(access, written, released, answer.status)?;
-        let index = self.submit(changes, drafts).await?;
-        Ok(self.audited(answer, index))
+        Ok(Audited::new(answer, self.submit(changes, drafts).await?))
     }
 
     /// Records an answer that holds no record: a token, the capabilities, a page of the log.
@@ -281,8 +276,7 @@ impl Ledger {
     /// [`Down`] when the entry was not committed.
     pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
         let draft = draft::of_statement(access, kind, answer.status, "ok", None)?;
-        let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
-        Ok(self.audited(answer, index))
+        Ok(Audited::new(answer, self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?))
     }
 
     /// Records what of the log was shown, then lets it go. `shown` names each event and its log entry.
@@ -298,8 +292,7 @@ impl Ledger {
         answer: Answer,
     ) -> Result<Audited<Answer>, Rejected> {
         let draft = draft::of_log(access, permit, shown, answer.status)?;
-        let index = self.submit(Vec::new(), vec![draft]).await?;
-        Ok(self.audited(answer, index))
+        Ok(Audited::new(answer, self.submit(Vec::new(), vec![draft]).await?))
     }
 
     /// Records a refusal with what denied it, then refuses.
@@ -314,12 +307,12 @@ impl Ledger {
     ) -> Result<Audited<Answer>, Down> {
         let kind = access.refusal_kind();
         let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied)?;
-        let index = if access.caller.is_none() {
+        let receipt = if access.caller.is_none() {
             self.flood.submit(self, access, draft).await?
         } else {
             self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?
         };
-        Ok(self.audited(refusal.into_answer(), index))
+        Ok(Audited::new(refusal.into_answer(), receipt))
     }
 
     /// Records something that happened to no request: a failed client certificate, an export by command.
@@ -328,75 +321,47 @@ impl Ledger {
     /// [`Down`] when the entry was not committed.
     pub async fn note(&self, access: &Access, kind: Kind, status: u16, code: &str) -> Result<Receipt, Down> {
         let draft = draft::of_statement(access, kind, status, code, None)?;
-        let index = self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?;
-        Ok(Receipt::new(Arc::clone(&self.origin), index))
+        self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)
     }
 
-    /// Says that this server is alive, with the sequence number its next entry will have.
+    /// Says in each log that this server is alive, with the sequence number its next entry there will have.
     ///
     /// # Errors
-    /// [`Down`] when the entry was not committed.
+    /// [`Down`] when an entry was not committed.
     pub async fn heartbeat(&self) -> Result<(), Down> {
-        self.submit(Vec::new(), vec![Draft::heartbeat()]).await.map(|_| ()).map_err(|_| Down)
+        let said = join_all(self.shards.iter().map(|shard| shard.heartbeat())).await;
+        said.into_iter().collect()
     }
 
-    /// Records that a range of the log was exported.
+    /// Hands a submission to the log it belongs in and waits; where its last entry is.
+    async fn submit(&self, changes: Changes, drafts: Vec<Draft>) -> Result<Receipt, Rejected> {
+        let shard = match changes.first() {
+            Some((version, _)) => self.home(version.at.tenant),
+            None => self.free(),
+        };
+        shard.submit(changes, drafts).await
+    }
+
+    /// The log in which everything is recorded that changes a tenant's records.
     ///
-    /// # Errors
-    /// [`Down`] when the entry was not committed.
-    pub async fn exported(&self, first: u64, end: u64, size: u64) -> Result<(), Down> {
-        self.submit(Vec::new(), vec![Draft::export(first, end, size)]).await.map(|_| ()).map_err(|_| Down)
+    /// INVARIANT: rows of one tenant are changed under one head, and every key of every table begins with the tenant: two
+    /// committers never want the same row, so none can wait for the other in a circle
+    /// (`four_servers_and_two_logs_under_load_lose_nothing`).
+    fn home(&self, tenant: TenantId) -> &Shard {
+        let count = i32::try_from(self.shards.len()).unwrap_or(1);
+        let number = usize::try_from(tenant.0.rem_euclid(count)).unwrap_or(0);
+        self.shards.get(number).unwrap_or(&self.first)
     }
 
-    /// Has the key that waits in the keystore sign each checkpoint from here on, beside the older one.
-    ///
-    /// # Errors
-    /// [`Down`] when the entry that says so was not committed, as when they do already.
-    pub async fn begin_rotation(&self) -> Result<(), Down> {
-        self.submit(Vec::new(), vec![Draft::turn(Turn::Begin)]).await.map(|_| ()).map_err(|_| Down)
-    }
-
-    /// Has the older of two keys sign no more.
-    ///
-    /// # Errors
-    /// [`Down`] when the entry that says so was not committed, as when only one signs.
-    pub async fn end_rotation(&self) -> Result<(), Down> {
-        self.submit(Vec::new(), vec![Draft::turn(Turn::End)]).await.map(|_| ()).map_err(|_| Down)
-    }
-
-    /// Closes the log for good: its last entry names the log that continues it. Nobody writes to it after that, this server
-    /// included.
-    ///
-    /// # Errors
-    /// [`Down`] when the entry was not committed.
-    pub async fn close(&self, next: String) -> Result<(), Down> {
-        self.submit(Vec::new(), vec![Draft::close(next)]).await.map(|_| ()).map_err(|_| Down)
-    }
-
-    /// Records that a witness speaks of a fork.
-    ///
-    /// # Errors
-    /// [`Down`] when the entry was not committed.
-    pub async fn alarm(&self, witness: String, size: u64) -> Result<(), Down> {
-        let draft =
-            Draft::other(move |node, time_micros| Control::ForkAlarm { node, time_micros, witness, size });
-        self.submit(Vec::new(), vec![draft]).await.map(|_| ()).map_err(|_| Down)
-    }
-
-    fn audited(&self, answer: Answer, index: u64) -> Audited<Answer> {
-        Audited::new(answer, Receipt::new(Arc::clone(&self.origin), index))
-    }
-
-    /// Hands a submission to the committer and waits; the index of its last entry.
-    async fn submit(&self, changes: Changes, drafts: Vec<Draft>) -> Result<u64, Rejected> {
-        let (reply, outcome) = oneshot::channel();
-        let submission = Submission { changes, drafts, reply };
-        self.submissions.try_send(submission).map_err(|_| Rejected::Down)?;
-        match tokio::time::timeout(COMMIT_TIMEOUT, outcome).await {
-            Ok(Ok(Outcome::Committed(index))) => Ok(index),
-            Ok(Ok(Outcome::Stale)) => Err(Rejected::Stale),
-            Ok(Ok(Outcome::Down) | Err(_)) | Err(_) => Err(Rejected::Down),
+    /// The log that has least to do, of those that commit: one that fails has nothing waiting.
+    fn free(&self) -> &Shard {
+        if self.shards.len() < 2 {
+            return &self.first;
         }
+        let begin = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        let in_turn = self.shards.iter().cycle().skip(begin).take(self.shards.len());
+        let least = in_turn.min_by_key(|shard| (!self.counts.commits(shard.number()), shard.busy()));
+        least.unwrap_or(&self.first)
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,37 +44,70 @@ pub async fn settle(connection: &mut AsyncPgConnection) -> diesel::QueryResult<(
 
 /// The beat of the house: fetches wait for the commit that is under way.
 ///
-/// What is fetched has to be committed next, and the committer takes one batch at a time: a record that is fetched
+/// What is fetched has to be committed next, and a committer takes one batch at a time: a record that is fetched
 /// while it commits gains nothing but a batch of its own, which costs PostgreSQL as much as a batch of thirty. So
 /// under load requests go through the house in two crowds, one in the database while the other is in between; and a
-/// request that is alone finds nobody committing.
+/// request that is alone finds nobody committing. Where several logs are written side by side, a fetch waits only while
+/// all their committers commit.
 #[derive(Default)]
 pub struct Pace {
-    committing: AtomicBool,
+    committers: AtomicUsize,
+    committing: AtomicUsize,
     idle: Notify,
 }
 
-impl Pace {
+/// A committer's part in the beat; it ends with it.
+pub struct Beat {
+    pace: Arc<Pace>,
+    committing: AtomicBool,
+}
+
+impl Beat {
+    /// That of a committer that does not commit yet.
+    #[must_use]
+    pub fn new(pace: Arc<Pace>) -> Self {
+        pace.committers.fetch_add(1, Ordering::AcqRel);
+        Self { pace, committing: AtomicBool::new(false) }
+    }
+
     /// The committer has begun a batch.
     pub fn begin(&self) {
-        self.committing.store(true, Ordering::Release);
+        if !self.committing.swap(true, Ordering::AcqRel) {
+            self.pace.committing.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// The committer has ended a batch.
     pub fn end(&self) {
-        self.committing.store(false, Ordering::Release);
-        self.idle.notify_one();
+        if self.committing.swap(false, Ordering::AcqRel) {
+            self.pace.committing.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.pace.idle.notify_one();
     }
+}
 
-    /// Waits for the batch that is under way, if there is one, but not for long.
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.pace.committers.fetch_sub(1, Ordering::AcqRel);
+        self.end();
+    }
+}
+
+impl Pace {
+    /// Waits for the batches that are under way, if no committer is free, but not for long.
     pub(super) async fn wait(&self) {
         let idle = async {
-            // A notice may be left over from a batch nobody waited for: what counts is the flag.
-            while self.committing.load(Ordering::Acquire) {
+            // A notice may be left over from a batch nobody waited for: what counts are the numbers.
+            while self.is_busy() {
                 self.idle.notified().await;
             }
         };
         // A large batch may take longer; then there is nothing to wait for.
         tokio::time::timeout(COMMIT_WAIT, idle).await.ok();
+    }
+
+    fn is_busy(&self) -> bool {
+        let committing = self.committing.load(Ordering::Acquire);
+        committing > 0 && committing >= self.committers.load(Ordering::Acquire)
     }
 }

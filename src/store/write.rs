@@ -159,7 +159,7 @@ fn at_places(text: &'static str, places: &[Place]) -> Statement {
         .bind::<Array<SqlUuid>, _>(places.iter().map(|p| p.2).collect::<Vec<_>>())
 }
 
-/// Writes versions whose bases have been checked, each with the ledger index of its entry.
+/// Writes versions whose bases have been checked, each with the index of its entry in the log that `shard` is the number of.
 ///
 /// If we crash anywhere in here nothing has happened: the transaction is the ledger's.
 ///
@@ -168,7 +168,7 @@ fn at_places(text: &'static str, places: &[Place]) -> Statement {
 pub async fn write(
     connection: &AsyncPgConnection,
     versions: Vec<(NewVersion, i64)>,
-    now: DateTime<Utc>,
+    (shard, now): (i16, DateTime<Utc>),
 ) -> diesel::QueryResult<()> {
     if versions.is_empty() {
         return Ok(());
@@ -204,7 +204,7 @@ pub async fn write(
     // No table refers to another, so these need not wait for each other.
     try_join!(
         keys.insert(connection, now),
-        records.upsert(connection),
+        records.upsert(connection, shard),
         insert_links(connection, &links),
         marks.write(connection),
         insert_relations(connection, relations)
@@ -325,22 +325,24 @@ impl Records {
     }
 
     /// INVARIANT: a version stands on the one before it or on nothing, whatever was tested before: two servers that do not
-    /// share a head row (another `ledger.shard`) both find nothing under a new id, and the later one writes nothing here.
+    /// share a head row (another `ledger.shard`, against the rule) both find nothing under a new id, and the later one writes
+    /// nothing here.
     /// `the_second_of_two_first_versions_is_not_written_over_the_first`.
-    async fn upsert(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
+    async fn upsert(self, connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<()> {
         let wanted = self.keys.len();
         let written = Statement::new(
-            "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry, own_marks)
+            "INSERT INTO record (tenant, type, key, version, updated, deleted, owner, owner_version, body, entry, shard, own_marks)
              SELECT k.tenant, k.type, k.key, k.version, k.updated, k.deleted, k.owner, k.owner_version, k.body, k.entry,
-                    (f.flat)[k.first:k.last]
-             FROM (SELECT ? AS flat) AS f, unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    f.shard, (f.flat)[k.first:k.last]
+             FROM (SELECT ? AS shard, ? AS flat) AS f, unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                   AS k(tenant, type, key, version, updated, deleted, owner, owner_version, body, entry, first, last)
              ON CONFLICT (tenant, type, key) DO UPDATE SET
                  version = excluded.version, updated = excluded.updated, deleted = excluded.deleted,
                  owner = excluded.owner, owner_version = excluded.owner_version, body = excluded.body,
-                 entry = excluded.entry, own_marks = excluded.own_marks
+                 entry = excluded.entry, shard = excluded.shard, own_marks = excluded.own_marks
              WHERE record.version = excluded.version - 1",
         )
+        .bind::<SmallInt, _>(shard)
         .bind::<Array<SmallInt>, _>(self.own_marks.flat)
         .bind::<Array<Integer>, _>(self.tenants)
         .bind::<Array<SmallInt>, _>(self.kinds)

@@ -139,7 +139,7 @@ async fn an_export_is_recorded_and_continues_the_earlier_one() {
     assert_eq!(second.size, report.size + 1);
     assert!(entries.contains("export"), "{entries}");
 
-    let range = Range { first: 5, end: Some(290), earlier: Some(earlier.clone()), ..Range::default() };
+    let range = Range { first: 5, end: Some(290), earlier: vec![earlier.clone()], ..Range::default() };
     let (file, count) = custodia::host::export(&parts, &range, Vec::new()).await.unwrap();
     assert_eq!(count, 285);
     let vkey = parts.ledger.vkey().clone();
@@ -154,7 +154,7 @@ async fn an_export_is_recorded_and_continues_the_earlier_one() {
     for range in [
         Range { first: 2, end: Some(1), ..Range::default() },
         Range { end: Some(1_000), ..Range::default() },
-        Range { earlier: Some("nonsense".to_owned()), ..Range::default() },
+        Range { earlier: vec!["nonsense".to_owned()], ..Range::default() },
     ] {
         assert!(custodia::host::export(&parts, &range, Vec::new()).await.is_err());
     }

@@ -1,4 +1,4 @@
-//! Verifies an export or a single proof of Custodia's audit log, offline.
+//! Verifies exports or a single proof of Custodia's audit log, offline.
 //!
 //! Exit code 0: verified. 1: refused, and it says why and where. 2: wrong usage, or a file that could
 //! not be read. Imports custodia-audit only.
@@ -6,18 +6,19 @@
 mod verify {
     pub(crate) mod options;
     pub(crate) mod report;
+    pub(crate) mod together;
 }
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::process::ExitCode;
 
-use custodia_audit::bundle::{self, Reason, Trust, VerifiedEntry, proof_code};
+use custodia_audit::bundle::{self, Fault, Place, Reason, Report, Trust, VerifiedEntry, proof_code};
 use custodia_audit::{
     Leaf, NOTE_BYTES_MAX, POLICY_BYTES_MAX, PROOF_FILE_BYTES_MAX, Policy, ProofFault, ProofFile,
 };
 use verify::options::{Believed, Command, Options, USAGE};
-use verify::report;
+use verify::{report, together};
 
 /// How a run ends when nothing was verified.
 enum Failure {
@@ -46,7 +47,7 @@ fn run() -> Result<String, Failure> {
         .map_err(|what| Failure::Unable(format!("custodia-verify: {what}\n\n{USAGE}")))?;
     match &options.command {
         Command::Help => Ok(USAGE.to_owned()),
-        Command::Export { file, entries } => export(&options, file, entries.as_deref()),
+        Command::Export { files, entries } => export(&options, files, entries.as_deref()),
         Command::Proof { file, entry } => proof(&options, file, entry),
     }
 }
@@ -66,42 +67,110 @@ fn read(path: &str, bytes_max: usize) -> Result<Vec<u8>, Failure> {
     open().map_err(|error| unable(path, &error))
 }
 
-fn trust(options: &Options) -> Result<Trust, Failure> {
-    let refuse = |what: &dyn std::fmt::Display| Failure::Unable(format!("custodia-verify: {what}"));
-    let policy = match &options.believed {
-        Believed::Keys(policy) => policy.clone(),
-        Believed::File(path) => Policy::parse(&read(path, POLICY_BYTES_MAX)?)
-            .map_err(|fault| refuse(&format!("{path}: {fault}")))?,
-    };
-    let first = policy.logs().first().map(|log| log.vkey.name().to_owned());
-    let origin = options.origin.clone().or(first);
-    let origin = origin.ok_or_else(|| refuse(&"the policy names no log: --origin is wanted"))?;
-    let mut trust = Trust { origin, policy, earlier: None };
-    if let Some(path) = &options.earlier {
-        // The auditor's own file: if it does not hold, the question is wrong, not the export.
-        let note = read(path, NOTE_BYTES_MAX)?;
-        let earlier = trust.policy.without_quorum().open(&note, &trust.origin);
-        let (earlier, _) = earlier.map_err(|fault| refuse(&format!("{path}: {fault}")))?;
-        trust.earlier = Some(earlier);
-    }
-    Ok(trust)
+fn refuse(what: &dyn std::fmt::Display) -> Failure {
+    Failure::Unable(format!("custodia-verify: {what}"))
 }
 
-fn export(options: &Options, file: &str, entries: Option<&str>) -> Result<String, Failure> {
-    let trust = trust(options)?;
-    let input = File::open(file).map_err(|error| unable(file, &error))?;
-    let mut lines = Lines::create(entries)?;
-    let verdict = bundle::verify(input, &trust, |entry| lines.write(&entry));
-    lines.finish()?;
-    match verdict {
-        Ok(verified) => Ok(report::verified(&verified, options.form)),
-        Err(bundle::Fault { reason: Reason::Io(error), .. }) => Err(unable(file, &error)),
-        Err(fault) => Err(Failure::Refused(report::refused(&fault, options.form))),
+/// Whom to believe about each log that a key or a policy names, in their order.
+fn trusts(options: &Options) -> Result<Vec<Trust>, Failure> {
+    let policies = match &options.believed {
+        Believed::Keys(policy) => vec![policy.clone()],
+        Believed::Files(paths) => paths
+            .iter()
+            .map(|path| {
+                let read = Policy::parse(&read(path, POLICY_BYTES_MAX)?);
+                read.map_err(|fault| refuse(&format!("{path}: {fault}")))
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    let mut trusts: Vec<Trust> = Vec::new();
+    for policy in policies {
+        let named = policy.logs().iter().map(|log| log.vkey.name().to_owned());
+        let origins: Vec<String> = options.origin.clone().map_or_else(|| named.collect(), |one| vec![one]);
+        for origin in origins {
+            if trusts.iter().all(|known| known.origin != origin) {
+                trusts.push(Trust { origin, policy: policy.clone(), earlier: None });
+            }
+        }
     }
+    if trusts.is_empty() {
+        return Err(refuse(&"the policy names no log: --origin is wanted"));
+    }
+    if let Command::Proof { .. } = options.command {
+        return Ok(trusts);
+    }
+    if let Command::Export { files, .. } = &options.command
+        && files.len() == 1
+    {
+        trusts.truncate(1);
+    }
+    for path in &options.earlier {
+        keep(&mut trusts, path)?;
+    }
+    Ok(trusts)
+}
+
+/// An earlier checkpoint, to the log that it is of. It is the auditor's own file: if it does not hold, the question is wrong,
+/// not the export.
+fn keep(trusts: &mut [Trust], path: &str) -> Result<(), Failure> {
+    let note = read(path, NOTE_BYTES_MAX)?;
+    let origin = note.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let its = trusts.iter_mut().find(|trust| trust.origin.as_bytes() == origin);
+    let trust = its.ok_or_else(|| refuse(&format!("{path}: no checkpoint of a log that is asked about")))?;
+    let earlier = trust.policy.without_quorum().open(&note, &trust.origin);
+    let (earlier, _) = earlier.map_err(|fault| refuse(&format!("{path}: {fault}")))?;
+    match trust.earlier.replace(earlier) {
+        None => Ok(()),
+        Some(_) => Err(refuse(&format!("{path}: a second checkpoint of one log"))),
+    }
+}
+
+/// What is said of one export.
+type Verdict = Result<Report, Fault>;
+
+fn export(options: &Options, files: &[String], entries: Option<&str>) -> Result<String, Failure> {
+    let mut trusts = trusts(options)?;
+    let mut lines = Lines::create(entries)?;
+    let mut verdicts = Vec::new();
+    for file in files {
+        verdicts.push(one(&mut trusts, file, &mut lines)?);
+    }
+    lines.finish()?;
+    if verdicts.len() > 1 {
+        let (is_verified, text) = together::report(&verdicts, options.form);
+        return if is_verified { Ok(text) } else { Err(Failure::Refused(text)) };
+    }
+    match verdicts.pop() {
+        Some(Ok(verified)) => Ok(report::verified(&verified, options.form)),
+        Some(Err(fault)) => Err(Failure::Refused(report::refused(&fault, options.form))),
+        None => Err(refuse(&"EXPORT_FILE is wanted")),
+    }
+}
+
+/// Verifies an export as one of a log that no export before it was of.
+fn one(trusts: &mut Vec<Trust>, file: &str, lines: &mut Lines) -> Result<Verdict, Failure> {
+    let mut last = None;
+    for at in 0..trusts.len() {
+        let Some(trust) = trusts.get(at) else { break };
+        let input = File::open(file).map_err(|error| unable(file, &error))?;
+        match bundle::verify(input, trust, |entry| lines.write(&entry)) {
+            Err(Fault { reason: Reason::Io(error), .. }) => return Err(unable(file, &error)),
+            Err(fault) if fault.place == Place::Header && fault.reason.code() == "origin" => {
+                last = Some(fault);
+            }
+            verdict => {
+                trusts.remove(at);
+                return Ok(verdict);
+            }
+        }
+    }
+    last.map(Err)
+        .ok_or_else(|| refuse(&format!("{file}: there are more exports than logs that keys are given of")))
 }
 
 fn proof(options: &Options, file: &str, entry: &str) -> Result<String, Failure> {
-    let trust = trust(options)?;
+    let trusts = trusts(options)?;
+    let trust = trusts.first().ok_or_else(|| refuse(&"a key of the log is wanted"))?;
     let bytes = match from_hex(entry) {
         Some(bytes) => bytes,
         None => read(entry, custodia_audit::CONTROL_BYTES_MAX)?,
@@ -111,10 +180,10 @@ fn proof(options: &Options, file: &str, entry: &str) -> Result<String, Failure> 
         let (checkpoint, cosigned) = proof.verify_under(&bytes, &trust.origin, &trust.policy)?;
         Ok((proof.index, checkpoint, cosigned))
     });
-    let refuse = |code, reason: &str| Failure::Refused(report::refused_proof(code, reason, options.form));
+    let refused = |code, reason: &str| Failure::Refused(report::refused_proof(code, reason, options.form));
     let (index, checkpoint, cosigned) =
-        checked.map_err(|fault: ProofFault| refuse(proof_code(&fault), &fault.to_string()))?;
-    let leaf = Leaf::from_bytes(&bytes).map_err(|fault| refuse("form", &format!("entry: {fault}")))?;
+        checked.map_err(|fault: ProofFault| refused(proof_code(&fault), &fault.to_string()))?;
+    let leaf = Leaf::from_bytes(&bytes).map_err(|fault| refused("form", &format!("entry: {fault}")))?;
     Ok(report::verified_proof(index, &checkpoint, &cosigned, &leaf, options.form))
 }
 

@@ -82,6 +82,8 @@ pub(super) struct Nodes {
     nodes: BTreeMap<String, Node>,
     hidden: u64,
     is_from_beginning: bool,
+    /// Which of how many logs this is that are written side by side, if an entry says so.
+    pub(super) shards: Option<(u64, u64)>,
     pub(super) findings: Vec<Finding>,
     pub(super) findings_total: u64,
 }
@@ -92,6 +94,7 @@ impl Nodes {
             nodes: BTreeMap::new(),
             hidden: 0,
             is_from_beginning: header.first == 0,
+            shards: None,
             findings: Vec::new(),
             findings_total: 0,
         }
@@ -163,6 +166,12 @@ impl Nodes {
             }
             Control::PolicyChange { node, time_micros, .. } | Control::Export { node, time_micros, .. } => {
                 self.clock(index, node, *time_micros)?;
+            }
+            Control::Shards { node, time_micros, shard, count } => {
+                self.clock(index, node, *time_micros)?;
+                if self.shards.is_none_or(|(_, known)| known < *count) {
+                    self.shards = Some((*shard, *count));
+                }
             }
             Control::KeyRotation { .. } => self.find(index, Observation::KeyRotated),
             Control::KeyRetirement { .. } => self.find(index, Observation::KeyRetired),

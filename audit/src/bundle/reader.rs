@@ -94,6 +94,8 @@ pub struct Report {
     /// SHA-256 of all before the manifest, hexadecimal.
     #[serde(serialize_with = "as_hex")]
     pub sha256: [u8; 32],
+    /// Which of how many logs this is that are written side by side; `None` if no entry says so.
+    pub shards: Option<(u64, u64)>,
     /// What an auditor should ask about, the first thousand.
     pub findings: Vec<Finding>,
     /// How many findings there are.
@@ -129,6 +131,7 @@ pub fn verify<R: Read>(input: R, trust: &Trust, sink: impl FnMut(VerifiedEntry))
         header,
         counts,
         sha256,
+        shards: nodes.shards,
         findings: nodes.findings,
         findings_total: nodes.findings_total,
     })

@@ -99,7 +99,18 @@ pub enum Control {
         /// The size it was asked about.
         size: u64,
     },
-    /// The head of another log of the same server, or of the log this one continues.
+    /// This log is one of several that are written side by side; a server says so at its start.
+    Shards {
+        /// The process.
+        node: String,
+        /// When, in microseconds since 1970.
+        time_micros: i64,
+        /// Which of them this one is: 0 is the one whose name the others bear, a slash and their number following.
+        shard: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// The head of the log this one continues, or the name of the log that continues this one.
     ShardLink {
         /// When, in microseconds since 1970.
         time_micros: i64,
@@ -126,6 +137,7 @@ impl Control {
             | Self::Restore { time_micros, .. }
             | Self::Export { time_micros, .. }
             | Self::ForkAlarm { time_micros, .. }
+            | Self::Shards { time_micros, .. }
             | Self::ShardLink { time_micros, .. } => *time_micros,
         }
     }
@@ -174,6 +186,11 @@ impl Control {
                 stamp(&mut map, "fork-alarm", node, *time_micros);
                 map.text(3, witness);
                 map.uint(4, *size);
+            }
+            Self::Shards { node, time_micros, shard, count } => {
+                stamp(&mut map, "shards", node, *time_micros);
+                map.uint(3, *shard);
+                map.uint(4, *count);
             }
             Self::ShardLink { time_micros, origin, size, root } => {
                 map.text(0, "shard-link");
@@ -263,6 +280,7 @@ impl<'a> Fields<'a> {
                 Control::Export { node: node?, time_micros, first: number3?, end: number4?, size: number5? }
             }
             "fork-alarm" => Control::ForkAlarm { node: node?, time_micros, witness: text3?, size: number4? },
+            "shards" => Control::Shards { node: node?, time_micros, shard: number3?, count: number4? },
             "shard-link" => Control::ShardLink { time_micros, origin: text3?, size: number4?, root: hash? },
             _ => return Err(CborFault::OutOfRange),
         })

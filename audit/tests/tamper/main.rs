@@ -10,6 +10,7 @@ mod second;
 #[expect(dead_code, reason = "each test file uses its own part")]
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -168,8 +169,8 @@ fn the_second_verifier_stays_short() {
             is_words ^= marks == 1;
         }
     }
-    // Both together (compliance/decisions/0033).
-    assert!(lines < 600 && code < 500, "{lines} lines, {code} of them code");
+    // Both together (compliance/decisions/0033 and 0035).
+    assert!(lines < 620 && code < 525, "{lines} lines, {code} of them code");
 }
 
 #[test]

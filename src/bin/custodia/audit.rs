@@ -46,7 +46,7 @@ pub(crate) enum Audit {
         /// Open what this account did alone
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
-        /// Name of a log that this one continues, to export that one
+        /// Name of the log, where several are written side by side or it is one that this one continues
         #[arg(long, value_name = "NAME")]
         log: Option<String>,
         /// The first index
@@ -58,9 +58,9 @@ pub(crate) enum Audit {
         /// Open the entries of this tenant alone; the others are shown as commitments
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
-        /// The checkpoint of the auditor's last export: the file then proves that the log continues it
+        /// The checkpoint of the auditor's last export: the file then proves that its log continues it; repeatable
         #[arg(long, value_name = "FILE")]
-        earlier: Option<PathBuf>,
+        earlier: Vec<PathBuf>,
         /// Why, as it stands in the file
         #[arg(long, default_value = "audit")]
         reason: String,
@@ -100,18 +100,18 @@ pub(crate) enum Audit {
     Recover(Recover),
     /// Close the log for good, as at a year's end: its last entry names the log that continues it. Servers that run answer 503
     /// from then on. Give them that name, an unused ledger.shard, and another mirror or bucket.prefix; run `custodia audit
-    /// recover new-log --continues FILE`; start them
+    /// recover new-log --continues FILE`; start them. Of logs written side by side all are closed
     Close {
         /// Name of the log that continues it
         #[arg(long, value_name = "NAME")]
         into: String,
-        /// Where its last checkpoint is written
+        /// Where its last checkpoint is written; of logs side by side, the others' beside it (FILE.1, FILE.2)
         #[arg(long, value_name = "FILE")]
         checkpoint: PathBuf,
     },
-    /// Print the key that the log's checkpoints are signed with, or the two of a rotation; auditors need it once
+    /// Print the key that the log's checkpoints are signed with, or the two of a rotation, of each log; auditors need it once
     Vkey,
-    /// Print the current checkpoint
+    /// Print the current checkpoint, or that of each log with an empty line between
     Checkpoint,
     /// Destroy the audit keys whose time is over now; servers do it by themselves
     Retain,
@@ -161,9 +161,14 @@ pub(crate) async fn run(audit: &Audit, config: &Config) -> Result<(), Failure> {
         Audit::Recover(how) => recover(how, config).await?,
         Audit::Vkey => vkeys(config).await?,
         Audit::Checkpoint => {
-            let read = async |parts: &Parts| Ok(parts.ledger.reader().checkpoint().await?);
-            let (note, _) = with_parts(config, read).await?;
-            write!(io::stdout().lock(), "{note}")?;
+            let read = async |parts: &Parts| {
+                let mut notes = Vec::new();
+                for log in parts.ledger.shards() {
+                    notes.push(log.reader().checkpoint().await?.0);
+                }
+                Ok(notes.join("\n"))
+            };
+            write!(io::stdout().lock(), "{}", with_parts(config, read).await?)?;
         }
         Audit::Retain => {
             let years = config.ledger.retention_years;
@@ -205,7 +210,7 @@ async fn exported(audit: &Audit, config: &Config) -> Result<(), Failure> {
     else {
         return Ok(());
     };
-    let earlier = earlier.as_deref().map(checkpoint).transpose()?;
+    let earlier = earlier.iter().map(|path| checkpoint(path)).collect::<Result<Vec<_>, _>>()?;
     let filter =
         Filter { from_micros: *since, until_micros: *until, patient: patient.clone(), user: agent.clone() };
     let written = with_parts(config, async |parts| {
@@ -219,8 +224,8 @@ async fn exported(audit: &Audit, config: &Config) -> Result<(), Failure> {
         match (out, folder) {
             (Some(out), _) => Ok((export(parts, &range, out).await?, out)),
             (None, Some(folder)) => {
-                let summary = host::export_folder(parts, &range, folder).await?;
-                Ok((summary.end - summary.first, folder))
+                let summaries = host::export_folder(parts, &range, folder).await?;
+                Ok((summaries.iter().map(|summary| summary.end - summary.first).sum(), folder))
             }
             (None, None) => Err("--out or --folder is needed".into()),
         }

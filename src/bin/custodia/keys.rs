@@ -48,9 +48,11 @@ pub(crate) async fn run(keys: &Keys, config: &Config) -> Result<(), Failure> {
             for key in &done.signing {
                 writeln!(out, "signs     {key}")?;
             }
-            match &done.waiting {
-                Some(key) => writeln!(out, "waits     {key}")?,
-                None => writeln!(out, "policy    {}", file.display())?,
+            for key in &done.waiting {
+                writeln!(out, "waits     {key}")?;
+            }
+            if done.waiting.is_empty() {
+                writeln!(out, "policy    {}", file.display())?;
             }
             Ok(())
         }

@@ -28,7 +28,7 @@ async fn for_purpose(clinic: &Clinic, person: Person, purpose: &str) -> Client {
 }
 
 /// What the evidence of a line opens, after everything was checked against the log's key: groups that are shown.
-pub(super) fn proven(line: &Value, key: &Vkey) -> Vec<Option<Vec<u8>>> {
+pub(crate) fn proven(line: &Value, key: &Vkey) -> Vec<Option<Vec<u8>>> {
     let evidence = &line["evidence"];
     let bytes = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
     let (mut digests, mut shown) = ([[0_u8; 32]; 5], Vec::new());

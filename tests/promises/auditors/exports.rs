@@ -284,7 +284,7 @@ async fn the_command_writes_a_folder_whose_manifest_holds() {
     let out = folder.path().join("export");
     let filter = Filter { patient: Some("Patient/ann".to_owned()), ..Filter::default() };
     let range = Range { filter, reason: "r".to_owned(), ..Range::default() };
-    let summary = host::export_folder(&parts, &range, &out).await.unwrap();
+    let [summary] = &host::export_folder(&parts, &range, &out).await.unwrap()[..] else { unreachable!() };
     assert_eq!(check_folder(&out, &key).unwrap(), &NAMES[..3]);
     let (opened, withheld, control, all) = bundle(&fs::read(out.join("log.bundle")).unwrap(), &key);
     let counts = summary.counts;

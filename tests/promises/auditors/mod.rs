@@ -1,6 +1,6 @@
 //! What auditors and patients read out of the log.
 
-mod disclosures;
+pub(crate) mod disclosures;
 mod earlier;
 mod events;
 mod exports;

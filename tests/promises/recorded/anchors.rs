@@ -191,7 +191,7 @@ async fn a_restored_log_is_rolled_forward_from_the_mirror_and_says_so() {
     let done = host::recover_forward(&place.config, &Clock::machine(), &|_| ()).await.unwrap();
     assert_eq!((done.before, done.anchored), (restored, anchored));
     let parts = place.parts().await.unwrap();
-    let range = Range { earlier: Some(String::from_utf8(note).unwrap()), ..Range::default() };
+    let range = Range { earlier: vec![String::from_utf8(note).unwrap()], ..Range::default() };
     let (file, _) = host::export(&parts, &range, Vec::new()).await.unwrap();
     let mut said = None;
     let mut opened = 0;

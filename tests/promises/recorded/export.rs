@@ -38,7 +38,7 @@ async fn an_export_verifies_and_holds_an_entry_for_every_version() {
 
     assert_eq!(host::vkeys(&config).await.unwrap(), std::slice::from_ref(&key));
     let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| {}).await.unwrap();
-    let range = Range { earlier: Some(note.clone()), reason: "yearly review".to_owned(), ..Range::default() };
+    let range = Range { earlier: vec![note.clone()], reason: "yearly review".to_owned(), ..Range::default() };
     let (file, count) = host::export(&parts, &range, Vec::new()).await.unwrap();
     let earlier = Checkpoint::open(note.as_bytes(), ORIGIN, std::slice::from_ref(&key), 0).unwrap();
     let mut entries: Vec<VerifiedEntry> = Vec::new();

@@ -11,4 +11,5 @@ mod receipts;
 mod retention;
 mod rotation;
 mod s3;
+mod shards;
 mod together;

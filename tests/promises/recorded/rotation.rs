@@ -47,7 +47,7 @@ fn signed_by(note: &str, keys: &[&Vkey]) -> Vec<bool> {
 /// An export, and whether it verifies for whoever knows this key alone.
 async fn exported(config: &Config, key: &Vkey, earlier: Option<&str>) -> Result<u64, Reason> {
     let parts = Parts::open(config, &Clock::machine(), Presence::Visitor, &|_| ()).await.unwrap();
-    let range = Range { earlier: earlier.map(str::to_owned), ..Range::default() };
+    let range = Range { earlier: earlier.map(str::to_owned).into_iter().collect(), ..Range::default() };
     let (file, _) = host::export(&parts, &range, Vec::new()).await.unwrap();
     parts.close().await.unwrap();
     let earlier =
@@ -73,7 +73,7 @@ async fn a_new_key_signs_beside_the_old_one_and_then_alone_while_servers_serve()
     assert!(matches!(rotate(&config, Rotation::Finish).await, Err(RotationError::NotBegun)));
 
     let prepared = rotate(&config, Rotation::Prepare).await.unwrap();
-    let new = prepared.waiting.unwrap();
+    let [new] = <[Vkey; 1]>::try_from(prepared.waiting).unwrap();
     assert_eq!(prepared.signing, std::slice::from_ref(&old));
     serve().await;
     assert_eq!(signed_by(&checkpoint(&server).await.0, &[&old, &new]), [true, false]);
@@ -82,7 +82,7 @@ async fn a_new_key_signs_beside_the_old_one_and_then_alone_while_servers_serve()
     // Twice, as after a crash: the second does nothing more.
     for _ in 0..2 {
         let begun = rotate(&config, Rotation::Begin).await.unwrap();
-        assert_eq!((begun.signing, begun.waiting), (vec![old.clone(), new.clone()], None));
+        assert_eq!((begun.signing, begun.waiting), (vec![old.clone(), new.clone()], vec![]));
     }
     assert_eq!(host::vkeys(&config).await.unwrap(), [old.clone(), new.clone()]);
     let policy = Policy::parse(&std::fs::read(policy_file(&config)).unwrap()).unwrap();
@@ -294,16 +294,16 @@ async fn a_rotation_that_broke_off_at_any_step_is_gone_on_with() {
     let old = host::vkeys(&config).await.unwrap().pop().unwrap();
     // After the entry, before the keystore says that both sign.
     keystore.change_log_keys(LogSecrets::prepare).unwrap();
-    server.app().ledger.begin_rotation().await.unwrap();
+    server.app().ledger.shards()[0].begin_rotation().await.unwrap();
     assert_eq!(host::vkeys(&config).await.unwrap(), std::slice::from_ref(&old));
     let begun = rotate(&config, Rotation::Begin).await.unwrap();
     assert_eq!(begun.signing.len(), 2);
     assert_eq!(host::vkeys(&config).await.unwrap(), begun.signing);
     // A step is taken once.
-    assert!(server.app().ledger.begin_rotation().await.is_err());
+    assert!(server.app().ledger.shards()[0].begin_rotation().await.is_err());
     // After the last entry, before the keystore destroys the old secret.
-    server.app().ledger.end_rotation().await.unwrap();
-    assert!(server.app().ledger.end_rotation().await.is_err());
+    server.app().ledger.shards()[0].end_rotation().await.unwrap();
+    assert!(server.app().ledger.shards()[0].end_rotation().await.is_err());
     let finished = rotate(&config, Rotation::Finish).await.unwrap();
     assert_eq!(finished.signing, begun.signing[1..]);
     assert_eq!(host::vkeys(&config).await.unwrap(), finished.signing);

@@ -226,6 +226,7 @@ fn rows() -> Vec<Row> {
         log("/audit/entries/<index>/proof", "/audit/entries/0/proof"),
         log("/audit/tile/<path..>", "/audit/tile/entries/000.p/1"),
         log("/audit/log/<path..>", "/audit/log/tile/entries/000.p/1"),
+        log("/audit/shards/<shard>/<path..>", "/audit/shards/0/tile/entries/000.p/1"),
         Row {
             body: Body::Form(|| "reason=review".to_owned()),
             denied: Some((Person::Physician, "/audit/exports", 403)),

@@ -10,15 +10,17 @@ Verifies Custodia's audit log offline.
 
   custodia-verify --vkey KEY | --policy FILE [options] EXPORT_FILE
       verifies an export: every entry of its range, and that the range is complete
+  custodia-verify ... EXPORT_FILE EXPORT_FILE...
+      verifies the exports of several logs, and that none is missing of those that are written side by side
   custodia-verify proof --vkey KEY | --policy FILE [options] PROOF_FILE ENTRY
       verifies a .tlog-proof; ENTRY is a log entry in hexadecimal, or a file that holds its bytes
 
   --vkey KEY        a key of the log (type 01) or of a witness (type 04): name+id+base64; repeatable
   --quorum N        how many of the witnesses given must have cosigned; without it, none
-  --policy FILE     a trust policy (c2sp.org/tlog-policy) in place of --vkey and --quorum
-  --origin ORIGIN   the log's name; without it, the name of the first log key
-  --earlier FILE    a checkpoint you kept, which this log must continue (exports only)
-  --entries FILE    write each verified entry to FILE, one JSON document a line (exports only)
+  --policy FILE     a trust policy (c2sp.org/tlog-policy) in place of --vkey and --quorum; one for each log
+  --origin ORIGIN   the log's name; without it, the name of the first log key (one export only)
+  --earlier FILE    a checkpoint you kept, which its log must continue (exports only); repeatable
+  --entries FILE    write each verified entry to FILE, one JSON document a line (one export only)
   --json            print the report as JSON
   --help            print this
 
@@ -38,10 +40,10 @@ pub(crate) enum Form {
 pub(crate) enum Command {
     /// Print the usage.
     Help,
-    /// Verify an export.
+    /// Verify exports.
     Export {
-        /// The export.
-        file: String,
+        /// The export, or those of several logs.
+        files: Vec<String>,
         /// Where to write its entries.
         entries: Option<String>,
     },
@@ -58,8 +60,8 @@ pub(crate) enum Command {
 pub(crate) enum Believed {
     /// Keys, and how many of the witnesses' must have signed.
     Keys(Policy),
-    /// The path of a policy.
-    File(String),
+    /// The paths of policies.
+    Files(Vec<String>),
 }
 
 /// The command line.
@@ -70,8 +72,8 @@ pub(crate) struct Options {
     pub(crate) origin: Option<String>,
     /// Whom to believe.
     pub(crate) believed: Believed,
-    /// The path of an earlier checkpoint.
-    pub(crate) earlier: Option<String>,
+    /// The paths of earlier checkpoints.
+    pub(crate) earlier: Vec<String>,
     /// How to print.
     pub(crate) form: Form,
 }
@@ -82,8 +84,8 @@ struct Raw {
     keys: Vec<Vkey>,
     origin: Option<String>,
     quorum: Option<usize>,
-    policy: Option<String>,
-    earlier: Option<String>,
+    policies: Vec<String>,
+    earlier: Vec<String>,
     entries: Option<String>,
     plain: Vec<String>,
     is_json: bool,
@@ -104,8 +106,8 @@ impl Raw {
                     raw.keys.push(Vkey::parse(&value()?).map_err(|fault| format!("--vkey: {fault}"))?)
                 }
                 "--origin" => once(&mut raw.origin, &argument, value()?)?,
-                "--policy" => once(&mut raw.policy, &argument, value()?)?,
-                "--earlier" => once(&mut raw.earlier, &argument, value()?)?,
+                "--policy" => raw.policies.push(value()?),
+                "--earlier" => raw.earlier.push(value()?),
                 "--entries" => once(&mut raw.entries, &argument, value()?)?,
                 "--quorum" => {
                     let number = value()?.parse().map_err(|_| "--quorum wants a number")?;
@@ -119,26 +121,32 @@ impl Raw {
     }
 
     fn command(&mut self) -> Result<Command, String> {
-        let mut plain = std::mem::take(&mut self.plain).into_iter();
-        let command = match (plain.next(), plain.next(), plain.next(), plain.next()) {
-            (Some(word), Some(file), Some(entry), None) if word == "proof" => Command::Proof { file, entry },
-            (Some(word), ..) if word == "proof" => return Err("proof wants PROOF_FILE and ENTRY".into()),
-            (Some(file), None, ..) => Command::Export { file, entries: self.entries.take() },
-            _ => return Err("one EXPORT_FILE is wanted".into()),
-        };
-        if matches!(command, Command::Proof { .. }) && (self.entries.is_some() || self.earlier.is_some()) {
-            return Err("--entries and --earlier are for exports".into());
+        let plain = std::mem::take(&mut self.plain);
+        if plain.first().is_some_and(|word| word == "proof") {
+            if self.entries.is_some() || !self.earlier.is_empty() {
+                return Err("--entries and --earlier are for exports".into());
+            }
+            return match <[String; 3]>::try_from(plain) {
+                Ok([_, file, entry]) => Ok(Command::Proof { file, entry }),
+                Err(_) => Err("proof wants PROOF_FILE and ENTRY".into()),
+            };
         }
-        Ok(command)
+        if plain.is_empty() {
+            return Err("EXPORT_FILE is wanted".into());
+        }
+        if plain.len() > 1 && (self.entries.is_some() || self.origin.is_some()) {
+            return Err("--entries and --origin are for one export".into());
+        }
+        Ok(Command::Export { files: plain, entries: self.entries.take() })
     }
 }
 
 impl Raw {
     fn believed(self) -> Result<Believed, String> {
-        if let Some(file) = self.policy {
+        if !self.policies.is_empty() {
             let alone = self.keys.is_empty() && self.quorum.is_none();
             return if alone {
-                Ok(Believed::File(file))
+                Ok(Believed::Files(self.policies))
             } else {
                 Err("--policy stands in place of --vkey and --quorum".into())
             };
@@ -170,7 +178,7 @@ impl Options {
         let command = if raw.is_help { Command::Help } else { raw.command()? };
         let form = if raw.is_json { Form::Json } else { Form::Text };
         let is_help = matches!(command, Command::Help);
-        let (origin, earlier) = (raw.origin.take(), raw.earlier.take());
+        let (origin, earlier) = (raw.origin.take(), std::mem::take(&mut raw.earlier));
         let believed = if is_help { Believed::Keys(Policy::default()) } else { raw.believed()? };
         Ok(Self { command, origin, believed, earlier, form })
     }

@@ -35,6 +35,11 @@ pub(crate) fn verified(report: &Report, form: Form) -> String {
     if let Some(tenant) = &header.tenant {
         lines.push(format!("  tenant     {}", tenant.escape_debug()));
     }
+    if let Some((shard, count)) = report.shards {
+        lines.push(format!(
+            "  shards     it is number {shard} of {count} logs written side by side: verify their exports together"
+        ));
+    }
     lines.push(match report.continues {
         Some(size) => format!("  continues  your earlier checkpoint of {size} entries"),
         None => "  continues  not asked: give --earlier a checkpoint you kept".to_owned(),
