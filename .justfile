@@ -25,6 +25,12 @@ check:
 bench *args:
     cargo run --release -p custodia-load -- {{ args }}
 
+# What recording costs a read, against a build that records none (in target/null-ledger; it refuses to be a real server).
+null-ledger seconds="10" rounds="3":
+    cargo build --release -p custodia -p custodia-load
+    CARGO_TARGET_DIR=target/null-ledger RUSTFLAGS="--cfg custodia_null_ledger" cargo build --release -p custodia --bin custodia
+    tests/load/null-ledger target/release target/null-ledger/release {{ seconds }} {{ rounds }}
+
 # Property tests with many more cases than `just test` gives them (proptest reads the variable).
 fuzz-long cases="100000":
     PROPTEST_CASES={{ cases }} cargo test --release

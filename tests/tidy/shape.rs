@@ -2,7 +2,7 @@
 
 use super::{
     catches, check,
-    source::{Source, TREE, closing},
+    source::{Source, TREE, closing, files, read_lossy},
 };
 
 /// Lines of a file that ships, generated tables aside.
@@ -103,6 +103,37 @@ fn injection_findings(source: &Source) -> Vec<String> {
 
 fn lines_with<'a>(code: &'a str, bad: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.lines().enumerate().filter(move |(_, line)| line.contains(bad)).map(|(at, _)| at + 1)
+}
+
+/// Lines of the repository that speak of the build whose ledger takes no notice of reads, by file.
+fn null_ledger_findings(path: &str, text: &str) -> Vec<String> {
+    let name = concat!("custodia_null", "_ledger");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(name)).collect();
+    let is_declared = |line: &&&str| line.starts_with("unexpected_cfgs = ");
+    let is_passed = |line: &&&str| line.contains("CARGO_TARGET_DIR=target/null-ledger ");
+    let rightly = match path {
+        "Cargo.toml" => lines.iter().filter(is_declared).count(),
+        ".justfile" => lines.iter().filter(is_passed).count(),
+        "src/ledger/mod.rs" => lines.iter().filter(|line| line.trim() == format!("#[cfg({name})]")).count(),
+        "src/ledger/null.rs" => lines.len(),
+        _ => 0,
+    };
+    if rightly == lines.len() { Vec::new() } else { vec![format!("{path}: a build without a log of reads")] }
+}
+
+#[test]
+fn the_null_ledger_is_built_by_one_recipe_alone() {
+    let findings = files().into_iter().flat_map(|path| null_ledger_findings(&path, &read_lossy(&path)));
+    check("null ledger", &findings.collect::<Vec<_>>());
+    let passed = concat!("RUSTFLAGS=\"--cfg custodia_null", "_ledger\" cargo build --release");
+    catches(&null_ledger_findings(".ci/run", passed), ".ci/run");
+    catches(&null_ledger_findings(".justfile", passed), ".justfile");
+    catches(
+        &null_ledger_findings("src/config/mod.rs", concat!("if cfg!(custodia_null", "_ledger) {")),
+        "src/config",
+    );
+    let profile = concat!("[profile.release]\nrustflags = [\"--cfg=custodia_null", "_ledger\"]");
+    catches(&null_ledger_findings("Cargo.toml", profile), "Cargo.toml");
 }
 
 #[test]

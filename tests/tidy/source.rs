@@ -53,6 +53,11 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(top().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// A file's text, whatever it is.
+pub(crate) fn read_lossy(path: &str) -> String {
+    String::from_utf8_lossy(&fs::read(top().join(path)).unwrap_or_default()).into_owned()
+}
+
 /// Whether the repository has it.
 pub(crate) fn exists(path: &str) -> bool {
     top().join(path).exists()

@@ -13,6 +13,7 @@ mod fault;
 mod floor;
 mod gauge;
 mod histogram;
+mod ledger;
 mod measure;
 mod random;
 mod records;

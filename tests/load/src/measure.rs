@@ -17,6 +17,7 @@ use crate::{
     fault::Fault,
     gauge::{Gauge, Reading},
     histogram::Histogram,
+    ledger::{self, Committed},
     random::Random,
     records::BUNDLE_ENTRIES_MAX,
     workload::{Step, Workload},
@@ -82,6 +83,8 @@ pub(crate) struct Measured {
     pub(crate) readings: [Reading; 2],
     /// The most memory the server was seen with, in KiB.
     pub(crate) rss_max_kib: u64,
+    /// What the ledger committed in that time, if the server tells.
+    pub(crate) ledger: Option<ledger::Rate>,
 }
 
 /// Runs `plan`. Every client has its own connection.
@@ -104,6 +107,7 @@ pub(crate) async fn measure(
         tokio::spawn(client.bundles())
     });
     sleep(start.saturating_duration_since(Instant::now())).await;
+    let committed = Committed::read(caller).await;
     let (before, began) = (gauge.read(), Instant::now());
     let mut rss_max_kib = before.server_rss_kib;
     while Instant::now() < end && !clients.is_empty() {
@@ -111,6 +115,8 @@ pub(crate) async fn measure(
         rss_max_kib = rss_max_kib.max(gauge.server_rss_kib());
     }
     let (after, elapsed) = (gauge.read(), began.elapsed());
+    let now = Committed::read(caller).await.zip(committed);
+    let ledger = now.map(|(now, then)| now.since(then, began.elapsed().as_secs_f64()));
     let mut tally = Tally::default();
     while let Some(ended) = clients.join_next().await {
         tally.merge(ended.map_err(|_| Fault::refused("a client failed"))??);
@@ -120,7 +126,7 @@ pub(crate) async fn measure(
         tally.merge(Tally { stored, errors, ..Tally::default() });
     }
     let rss_max_kib = rss_max_kib.max(after.server_rss_kib);
-    Ok(Measured { tally, elapsed_s: elapsed.as_secs_f64(), readings: [before, after], rss_max_kib })
+    Ok(Measured { tally, elapsed_s: elapsed.as_secs_f64(), readings: [before, after], rss_max_kib, ledger })
 }
 
 struct Client {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::{
     floor::{Floor, Rate},
+    ledger,
     measure::Measured,
     workload::Workload,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) database_bytes_per_1000: Option<f64>,
     /// Resources a second over what the floor does a second.
     pub(crate) ratio: Option<f64>,
+    /// What the ledger committed meanwhile.
+    pub(crate) ledger: Option<ledger::Rate>,
 }
 
 /// A whole run.
@@ -58,12 +61,14 @@ pub(crate) struct Report {
     pub(crate) floors: Vec<Floor>,
     /// Bytes of a thousand rows of the floor's table.
     pub(crate) floor_bytes_per_1000: Option<f64>,
+    /// How often a second the disk under the server's home can sync a page.
+    pub(crate) syncs_per_s: Option<f64>,
 }
 
 impl Row {
     /// From what was measured; `grown` is by how many bytes the database grew.
     pub(crate) fn new(workload: Workload, clients: u32, measured: Measured, grown: Option<i64>) -> Self {
-        let Measured { tally, elapsed_s, readings: [before, after], rss_max_kib } = measured;
+        let Measured { tally, elapsed_s, readings: [before, after], rss_max_kib, ledger } = measured;
         let requests = tally.latencies.total();
         let per_request = |seconds: f64| seconds * 1e6 / requests.max(1) as f64;
         let only_stores = matches!(workload, Workload::Create | Workload::Transaction) && tally.stored > 0;
@@ -86,6 +91,7 @@ impl Row {
                 .filter(|_| only_stores)
                 .map(|bytes| bytes as f64 * 1_000.0 / tally.stored as f64),
             ratio: None,
+            ledger,
         }
     }
 }
@@ -172,6 +178,9 @@ impl Report {
             push_floor(&mut text, "SELECT", floor.clients, floor.select);
             push_floor(&mut text, "INSERT", floor.clients, floor.insert);
         }
+        for row in &self.rows {
+            push_ledger(&mut text, row, self.syncs_per_s);
+        }
         if let Some(bytes) = self.floor_bytes_per_1000 {
             text.push_str(&format!("floor: {:.2} MB per 1,000 rows\n", bytes / 1e6));
         }
@@ -201,6 +210,20 @@ fn push_row(text: &mut String, row: &Row) {
     for (error, count) in &row.errors {
         text.push_str(&format!("    errors: {count} x {error}\n"));
     }
+}
+
+/// How far commits are shared: entries for each batch, and for each sync that the disk could do.
+fn push_ledger(text: &mut String, row: &Row, syncs_per_s: Option<f64>) {
+    let Some(ledger::Rate { entries_per_s, batches_per_s }) = row.ledger else { return };
+    let of_syncs = syncs_per_s.map_or_else(String::new, |syncs| {
+        format!(", {:.2} for each of {syncs:.0} syncs/s of the disk", entries_per_s / syncs)
+    });
+    text.push_str(&format!(
+        "ledger {:<14} {:>4}: {entries_per_s:.0} entries/s in {batches_per_s:.0} batches/s, {:.1} to a batch{of_syncs}\n",
+        row.workload.name(),
+        row.clients,
+        entries_per_s / batches_per_s.max(1.0),
+    ));
 }
 
 fn push_floor(text: &mut String, name: &str, clients: u32, rate: Rate) {
@@ -238,7 +261,7 @@ mod tests {
         Row::new(
             workload,
             clients,
-            Measured { tally, elapsed_s: 2.0, readings, rss_max_kib: 9 },
+            Measured { tally, elapsed_s: 2.0, readings, rss_max_kib: 9, ledger: None },
             Some(4_000_000),
         )
     }

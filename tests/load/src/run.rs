@@ -2,7 +2,7 @@
 //!
 //! Imports everything but `chaos`.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use crate::{
     caller::Caller,
@@ -12,6 +12,7 @@ use crate::{
     fault::Fault,
     floor::{self, Ground},
     gauge::Gauge,
+    ledger,
     measure::{Plan, measure},
     report::{Report, Row},
     say,
@@ -31,7 +32,8 @@ pub(crate) async fn run(options: &RunOptions) -> Result<Vec<String>, Fault> {
         (None, None) => return Err(Fault::refused("either --home or --server is wanted")),
     };
     let owner = options.floor_database.clone().or_else(|| demo.database_owner.clone());
-    let measured = measure_all(options, &demo, owner.as_deref()).await;
+    let home = server.as_ref().map(Server::home).or(options.home.as_deref());
+    let measured = measure_all(options, &demo, (owner.as_deref(), home)).await;
     // Whatever came of it: a running demo keeps nothing of ours but the records.
     let cleared = match &owner {
         Some(url) if !options.no_floor => floor::clear(url).await,
@@ -52,7 +54,11 @@ pub(crate) async fn run(options: &RunOptions) -> Result<Vec<String>, Fault> {
     Ok(misses)
 }
 
-async fn measure_all(options: &RunOptions, demo: &Demo, owner: Option<&str>) -> Result<Report, Fault> {
+async fn measure_all(
+    options: &RunOptions,
+    demo: &Demo,
+    (owner, home): (Option<&str>, Option<&Path>),
+) -> Result<Report, Fault> {
     let physician = demo.user("physician")?;
     let practitioner = physician.practitioner.as_deref();
     let practitioner =
@@ -68,6 +74,8 @@ async fn measure_all(options: &RunOptions, demo: &Demo, owner: Option<&str>) -> 
     let deck = Deck::deal(&caller, &seed).await?;
     let mut report = Report::default();
     if !options.no_floor {
+        let syncs = home.map(|home| ledger::syncs_per_s(home, floor_time(options)));
+        report.syncs_per_s = syncs.transpose()?;
         let why = "no floor without the owner's database: give --floor-database or --no-floor";
         let ground =
             Ground::lay(owner.ok_or_else(|| Fault::refused(why))?, observations, options.seed).await?;
