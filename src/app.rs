@@ -17,13 +17,13 @@ use crate::{
         package::Conformance,
         reference::BaseUrl,
         search::{Listed, Searches},
-        terminology::Shipped,
     },
     gate::Gate,
     identity::Doorman,
     ledger::Ledger,
     seal::{Keyring, OwnList},
     store::Store,
+    terminology::TerminologyServer,
 };
 
 /// What every interaction works with.
@@ -38,8 +38,8 @@ pub struct App {
     pub conformance: ArcSwap<Conformance>,
     /// The search parameters of R4, compiled.
     pub searches: Searches,
-    /// The codes of R4, which searches by sets of codes are read with.
-    pub terms: Shipped,
+    /// Another server that is asked about codes, if one is configured.
+    pub terminology: Option<TerminologyServer>,
     /// The search parameters that find records without a patient being named.
     pub listed: Listed,
     /// Those that narrow a search within one patient's records.

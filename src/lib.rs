@@ -31,6 +31,8 @@ pub mod export;
 
 pub mod feed;
 
+pub mod terminology;
+
 pub mod app;
 
 pub mod interaction;

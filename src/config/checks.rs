@@ -10,7 +10,7 @@ use std::{
 
 use validator::ValidationError;
 
-use super::{Config, DatabaseConfig, FeedConfig, PartnersConfig};
+use super::{Config, DatabaseConfig, FeedConfig, PartnersConfig, TerminologyConfig};
 
 /// Where a URL's scheme ends.
 const SCHEME_END: &str = "://";
@@ -84,6 +84,29 @@ pub(super) fn is_endpoint(url: &str) -> Result<(), ValidationError> {
         rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']'));
     let is_known = scheme == "https" || (scheme == "http" && is_loopback(rest));
     rule(clean && !rest.is_empty() && is_known, expected)
+}
+
+/// The base of a service: a URL without query, fragment or credentials.
+pub(super) fn is_service(url: &str) -> Result<(), ValidationError> {
+    let expected = "expected https://host/path, or http:// on loopback, without a query";
+    let Some((scheme, rest)) = url.split_once(SCHEME_END) else { return Err(broken(expected)) };
+    let clean = rest
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'"' | b'\\' | b'<' | b'>' | b'@'));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let is_known = scheme == "https" || (scheme == "http" && is_loopback(authority));
+    rule(clean && !authority.is_empty() && is_known, expected)
+}
+
+pub(super) fn terminology_is_whole(terminology: &TerminologyConfig) -> Result<(), ValidationError> {
+    let wants_server = terminology.certificate.is_some() || terminology.bearer_file.is_some();
+    if wants_server && terminology.server.is_none() {
+        return Err(broken("credentials are given without server; give it as well"));
+    }
+    rule(
+        terminology.certificate.is_some() == terminology.key.is_some(),
+        "certificate and key go together; give both or neither",
+    )
 }
 
 /// A path whose segments are plain words: nothing that a store or a proxy might take for a way up.

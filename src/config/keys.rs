@@ -43,7 +43,7 @@ const fn list(name: &'static str) -> Key {
 }
 
 /// Every key that a file or the environment may set.
-pub const KEYS: [Key; 59] = [
+pub const KEYS: [Key; 68] = [
     text("home"),
     text("database.url"),
     text("database.owner_url"),
@@ -86,6 +86,15 @@ pub const KEYS: [Key; 59] = [
     text("feed.certificate"),
     text("feed.key"),
     text("feed.taken"),
+    text("terminology.server"),
+    text("terminology.roots"),
+    text("terminology.certificate"),
+    text("terminology.key"),
+    text("terminology.bearer_file"),
+    list("terminology.systems"),
+    number("terminology.timeout_ms"),
+    number("terminology.kept_s"),
+    number("terminology.at_once"),
     text("policies.folder"),
     text("watch.folder"),
     text("watch.level"),

@@ -20,6 +20,7 @@ mod keys;
 mod read;
 mod references;
 mod shards;
+mod terminology;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -36,6 +37,7 @@ pub use keys::{KEYS, Key, Shape};
 pub use read::{ConfigError, FILE_BYTES_MAX, Problem};
 pub use references::{Integrity, References};
 pub use shards::{SHARDS_MAX, origin_of};
+pub use terminology::TerminologyConfig;
 
 /// The longest an access token may live, in seconds.
 pub const TOKEN_LIFETIME_MAX_S: u32 = 900;
@@ -77,6 +79,9 @@ pub struct Config {
     /// The syslog collector that is fed from the log.
     #[validate(nested)]
     pub feed: FeedConfig,
+    /// The server that is asked about codes.
+    #[validate(nested)]
+    pub terminology: TerminologyConfig,
     /// The policies.
     pub policies: PoliciesConfig,
     /// The operational log and metrics.
@@ -101,6 +106,7 @@ impl Default for Config {
             ledger: LedgerConfig::default(),
             bucket: BucketConfig::default(),
             feed: FeedConfig::default(),
+            terminology: TerminologyConfig::default(),
             policies: PoliciesConfig::default(),
             watch: WatchConfig::default(),
             limits: LimitsConfig::default(),

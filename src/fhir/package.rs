@@ -212,6 +212,12 @@ impl Conformance {
         whole
     }
 
+    /// R4's terminology.
+    #[must_use]
+    pub const fn shipped(&self) -> &Shipped {
+        &self.shipped
+    }
+
     /// With R4's terminology as others have it, so that it is unpacked once.
     #[must_use]
     pub fn sharing(self, shipped: &Shipped) -> Self {

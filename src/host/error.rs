@@ -15,6 +15,7 @@ use crate::{
     ledger::SetupError,
     seal::{KeyError, KeystoreError},
     store::{StoreError, cluster::ClusterError, connect::DatabaseError},
+    terminology::TerminologyError,
 };
 
 /// Why a server, or a command beside one, does not start.
@@ -55,6 +56,9 @@ pub enum StartError {
         "the log of ledger.origin and ledger.shard has {0} entries; a new log wants a name and a shard of its own"
     )]
     NotNew(u64),
+    /// The server that is asked about codes cannot be set up.
+    #[error("the terminology server")]
+    Terminology(#[from] TerminologyError),
     /// The packages are not taken.
     #[error("the FHIR packages")]
     Packages(#[from] super::PackagesError),

@@ -60,6 +60,7 @@ use crate::{
     interaction::mark,
     seal::OwnList,
     store::cluster::{Cluster, Progress},
+    terminology::TerminologyServer,
     watch::{Metrics, Readiness},
 };
 
@@ -119,9 +120,10 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
     drop(rustls::crypto::ring::default_provider().install_default());
     let edge_config = doors::edge_config(&config, options.portal)?;
     let parts = Parts::open(&config, &clock, Presence::Server, &*options.progress).await?;
-    let (definitions, terms) = (Definitions::load()?, Shipped::default());
-    let (conformance, packages) = packages::load(&parts.store, &parts.keyring, &definitions, &terms).await?;
-    let known = (definitions, conformance, terms);
+    let definitions = Definitions::load()?;
+    let (conformance, packages) =
+        packages::load(&parts.store, &parts.keyring, &definitions, &Shipped::default()).await?;
+    let known = (definitions, conformance);
     let (app, cluster) = assemble(&config, clock.clone(), parts, known)?;
     for tenant in app.store.tenants().await.map_err(|_| StartError::Marks)? {
         let references = app.integrity.of(&tenant.name);
@@ -173,7 +175,7 @@ fn assemble(
     config: &Config,
     clock: Clock,
     parts: Parts,
-    (definitions, conformance, terms): (Definitions, Conformance, Shipped),
+    (definitions, conformance): (Definitions, Conformance),
 ) -> Result<(Arc<App>, Option<Cluster>), StartError> {
     let base_text = config.fhir_base(config.portal.address.port());
     let base = BaseUrl::parse(&base_text).ok_or(StartError::Base)?;
@@ -199,7 +201,7 @@ fn assemble(
         started: clock.now(),
         clock,
         integrity: config.fhir.integrity(),
-        terms,
+        terminology: TerminologyServer::open(&config.terminology, base.as_str())?,
         own: OwnList::of(Listed::own(&searches)),
         listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
         searches,

@@ -67,7 +67,8 @@ pub(super) async fn load(
 /// # Errors
 /// [`PackagesError`]; then those of before count.
 pub async fn take_up_packages(app: &App) -> Result<Vec<PackageName>, PackagesError> {
-    let (conformance, names) = load(&app.store, &app.keyring, &app.definitions, &app.terms).await?;
+    let shipped = app.conformance.load().shipped().clone();
+    let (conformance, names) = load(&app.store, &app.keyring, &app.definitions, &shipped).await?;
     app.conformance.store(Arc::new(conformance));
     Ok(names)
 }

@@ -147,7 +147,7 @@ pub(super) async fn store(
     query: &str,
     resource: Value,
 ) -> Result<Audited<Answer>, Failure> {
-    create::check(app, kind, &resource)?;
+    create::check(app, kind, &resource).await?;
     let given = resource.get("id").and_then(Value::as_str).and_then(LogicalId::parse);
     let own = Own { drawn: LogicalId::of_uuid(app.clock.random_id()), given };
     for _ in 0..ATTEMPTS_MAX {

@@ -35,7 +35,7 @@ pub(super) async fn store(
     kind: ResourceType,
     mut resource: Value,
 ) -> Result<Audited<Answer>, Failure> {
-    check(app, kind, &resource)?;
+    check(app, kind, &resource).await?;
     let id = LogicalId::of_uuid(app.clock.random_id());
     for _ in 0..ATTEMPTS_MAX {
         let mut criterion = None;
@@ -65,12 +65,12 @@ pub(super) async fn store(
 }
 
 /// Validates a resource that is about to be stored as `kind`.
-pub(super) fn check(app: &App, kind: ResourceType, resource: &Value) -> Result<(), Failure> {
+pub(super) async fn check(app: &App, kind: ResourceType, resource: &Value) -> Result<(), Failure> {
     let named = resource.get("resourceType").and_then(Value::as_str);
     if named.is_some_and(|named| named != kind.name()) {
         return Err(malformed(IssueCode::Invalid, "The resource is of another type than the URL names."));
     }
-    Ok(hold::hold(app, resource, kind)?)
+    Ok(hold::hold(app, resource, kind).await?)
 }
 
 pub(super) fn head(

@@ -1,46 +1,64 @@
 //! What a resource is held to before it is stored: R4, and the profiles it claims.
+//!
+//! Codes of required and extensible bindings that are not known here another server is asked, where one is configured. What
+//! it does not answer is a warning: nobody who is away keeps a record from being written.
+
+use std::cell::RefCell;
 
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{Failure, terminology::unpack};
 use crate::{
     app::App,
     fhir::{
         kinds::ResourceType,
         outcome::{IssueCode, Problem},
         package::Conformance,
+        terminology::{Question, Terms, Told, once},
         validate::{
             PROBLEMS_MAX, Wanted, problems,
-            profile::{Bench, CLAIMED_MAX, judge},
+            profile::{Bench, CLAIMED_MAX, OpenCode, judge},
         },
     },
     refusal::Refusal,
 };
 
-/// The problems of a resource with R4 and, if that refuses nothing, with the profiles it claims and are known.
-pub(super) fn all(app: &App, resource: &Value, kind: ResourceType, wanted: Wanted) -> Vec<Problem> {
+/// The problems of a resource with R4 and, if that refuses nothing, with the profiles it claims and are known, and with one
+/// that is named beside them.
+pub(super) async fn all(
+    app: &App,
+    resource: &Value,
+    kind: ResourceType,
+    named: Option<&str>,
+    wanted: Wanted,
+) -> Vec<Problem> {
     let mut found = problems(&app.definitions, resource, Some(kind), wanted);
-    if !found.iter().any(Problem::refuses) {
-        found.extend(claimed(app, &app.conformance.load(), resource, wanted));
+    let claims = !found.iter().any(Problem::refuses);
+    if claims || named.is_some() {
+        let by = By { claims, named };
+        let judged = by_profiles(app, &[(resource, by)], wanted).await;
+        found.extend(judged.into_iter().flatten());
     }
     found
 }
 
 /// Refuses a resource that has problems.
-pub(super) fn hold(app: &App, resource: &Value, kind: ResourceType) -> Result<(), Refusal> {
-    let found = all(app, resource, kind, Wanted::Refusals);
+pub(super) async fn hold(app: &App, resource: &Value, kind: ResourceType) -> Result<(), Refusal> {
+    let found = all(app, resource, kind, None, Wanted::Refusals).await;
     if found.iter().any(Problem::refuses) { Err(Refusal::Invalid(found)) } else { Ok(()) }
 }
 
 /// Refuses a transaction whose entries have problems with R4 or with the profiles they claim.
-pub(super) fn hold_bundle(app: &App, bundle: &Value) -> Result<(), Failure> {
+pub(super) async fn hold_bundle(app: &App, bundle: &Value) -> Result<(), Failure> {
     let mut found = problems(&app.definitions, bundle, Some(ResourceType::BUNDLE), Wanted::Refusals);
     if found.is_empty() {
-        let conformance = app.conformance.load();
         let entries = bundle.get("entry").and_then(Value::as_array).into_iter().flatten();
-        for (index, entry) in entries.enumerate() {
-            let Some(resource) = entry.get("resource") else { continue };
-            for problem in claimed(app, &conformance, resource, Wanted::Refusals) {
+        let resources = entries.enumerate().filter_map(|(at, entry)| Some((at, entry.get("resource")?)));
+        let (places, resources): (Vec<usize>, Vec<_>) =
+            resources.map(|(at, resource)| (at, (resource, By { claims: true, named: None }))).unzip();
+        let judged = by_profiles(app, &resources, Wanted::Refusals).await;
+        for (index, problems) in places.into_iter().zip(judged) {
+            for problem in problems {
                 let inside =
                     problem.expression.as_deref().and_then(|at| at.split_once('.')).map(|(_, at)| at);
                 let at = match inside {
@@ -57,55 +75,125 @@ pub(super) fn hold_bundle(app: &App, bundle: &Value) -> Result<(), Failure> {
     if found.iter().any(Problem::refuses) { Err(Refusal::Invalid(found).into()) } else { Ok(()) }
 }
 
-/// By one profile that is named. Its problems, or that it is not known.
-pub(super) fn by(
-    app: &App,
-    resource: &Map<String, Value>,
-    url: &str,
-    wanted: Wanted,
-) -> Option<Vec<Problem>> {
-    let conformance = app.conformance.load();
-    let profile = conformance.profiles.get(url)?;
-    let vocabulary = conformance.vocabulary(None);
-    let (definitions, profiles) = (&app.definitions, &conformance.profiles);
-    Some(judge(Bench { definitions, profiles, vocabulary: &vocabulary, wanted }, profile, resource))
+/// By which profiles a resource is judged.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    /// Those in `meta.profile`.
+    claims: bool,
+    /// One by its url.
+    named: Option<&'a str>,
 }
 
-/// By the profiles in `meta.profile`. One that is not known is no reason to refuse, and is told when warnings are wanted.
-fn claimed(app: &App, conformance: &Conformance, resource: &Value, wanted: Wanted) -> Vec<Problem> {
-    let Some(Value::Array(urls)) = resource.pointer("/meta/profile") else { return Vec::new() };
-    let Some(object) = resource.as_object() else { return Vec::new() };
-    if conformance.profiles.is_empty() && wanted == Wanted::Refusals {
-        return Vec::new();
+/// By profiles: first with what is known here, and if that leaves codes open, with what another server says of them.
+async fn by_profiles(app: &App, resources: &[(&Value, By<'_>)], wanted: Wanted) -> Vec<Vec<Problem>> {
+    let conformance = app.conformance.load_full();
+    let is_judged = |(resource, by): &(&Value, By<'_>)| {
+        by.named.is_some() || (by.claims && claims(&conformance, resource).next().is_some())
+    };
+    if resources.iter().any(is_judged) {
+        unpack(&conformance).await;
     }
-    let kind = resource.get("resourceType").and_then(Value::as_str).and_then(ResourceType::from_name);
-    let root = kind.map_or("Resource", ResourceType::name);
-    if urls.len() > CLAIMED_MAX {
-        let text = format!("a resource may claim {CLAIMED_MAX} profiles at the most");
-        return vec![
-            Problem::error(IssueCode::TooCostly, text)
-                .by("profile.claimed")
-                .at(format!("{root}.meta.profile")),
-        ];
-    }
-    let mut found = Vec::new();
-    let mut vocabulary = None;
-    for (index, url) in urls.iter().enumerate() {
-        let Some(url) = url.as_str() else { continue };
-        if url.strip_prefix("http://hl7.org/fhir/StructureDefinition/") == Some(root) {
-            continue;
+    let judge_all = |told: Option<&Terms>| {
+        let open = RefCell::default();
+        let bench = Judging { app, conformance: &conformance, told, open: &open, wanted };
+        let found: Vec<_> = resources.iter().map(|(resource, by)| bench.judge(resource, *by)).collect();
+        (found, open.into_inner())
+    };
+    let (found, open) = judge_all(None);
+    let Some(server) = app.terminology.as_ref().filter(|_| !open.is_empty()) else { return found };
+    let now = app.clock.now();
+    let mut told = Terms::default();
+    let mut members: Vec<Question> = open.iter().map(OpenCode::in_set).collect();
+    once(&mut members);
+    let mut systems = Vec::new();
+    for (question, answer) in server.ask_all(members, now).await {
+        match answer {
+            // It does not know the set; it may know the system, and with it the rest follows from the set as it is here.
+            Ok(answer) if *answer == Told::Unknown => systems.extend(question.of_system()),
+            Ok(answer) => told.tell(&question, &answer),
+            Err(_) => {}
         }
-        let Some(profile) = conformance.profiles.get(url) else {
-            if wanted == Wanted::All {
-                let text = "this profile is not known here: the resource was not checked against it";
-                let problem = Problem::warning(IssueCode::NotSupported, text).by("profile.unknown");
-                found.push(problem.at(format!("{root}.meta.profile[{index}]")));
-            }
-            continue;
-        };
-        let vocabulary = &*vocabulary.get_or_insert_with(|| conformance.vocabulary(None));
-        let (definitions, profiles) = (&app.definitions, &conformance.profiles);
-        found.extend(judge(Bench { definitions, profiles, vocabulary, wanted }, profile, object));
     }
-    found
+    once(&mut systems);
+    for (question, answer) in server.ask_all(systems, now).await {
+        if let Ok(answer) = answer {
+            told.tell(&question, &answer);
+        }
+    }
+    judge_all(Some(&told)).0
+}
+
+/// The profiles a resource claims that are known, each with its place.
+fn claims<'a>(conformance: &'a Conformance, resource: &'a Value) -> impl Iterator<Item = &'a str> {
+    let urls = resource.pointer("/meta/profile").and_then(Value::as_array).into_iter().flatten();
+    urls.filter_map(Value::as_str).filter(|url| conformance.profiles.get(url).is_some())
+}
+
+/// What several resources are judged by.
+struct Judging<'a> {
+    app: &'a App,
+    conformance: &'a Conformance,
+    told: Option<&'a Terms>,
+    open: &'a RefCell<Vec<OpenCode>>,
+    wanted: Wanted,
+}
+
+impl Judging<'_> {
+    fn judge(&self, resource: &Value, by: By<'_>) -> Vec<Problem> {
+        let mut found = if by.claims { self.claimed(resource) } else { Vec::new() };
+        if let (Some(url), Some(object)) = (by.named, resource.as_object()) {
+            found.extend(self.by(object, url).unwrap_or_default());
+        }
+        found
+    }
+
+    /// By one profile that is named. Its problems, or that it is not known.
+    fn by(&self, resource: &Map<String, Value>, url: &str) -> Option<Vec<Problem>> {
+        let profile = self.conformance.profiles.get(url)?;
+        let vocabulary = self.conformance.vocabulary(self.told);
+        let bench = Bench {
+            definitions: &self.app.definitions,
+            profiles: &self.conformance.profiles,
+            vocabulary: &vocabulary,
+            wanted: self.wanted,
+            open: self.open,
+        };
+        Some(judge(bench, profile, resource))
+    }
+
+    /// By the profiles in `meta.profile`. One that is not known is no reason to refuse, and is told when warnings are wanted.
+    fn claimed(&self, resource: &Value) -> Vec<Problem> {
+        let Some(Value::Array(urls)) = resource.pointer("/meta/profile") else { return Vec::new() };
+        let Some(object) = resource.as_object() else { return Vec::new() };
+        if self.conformance.profiles.is_empty() && self.wanted == Wanted::Refusals {
+            return Vec::new();
+        }
+        let kind = resource.get("resourceType").and_then(Value::as_str).and_then(ResourceType::from_name);
+        let root = kind.map_or("Resource", ResourceType::name);
+        if urls.len() > CLAIMED_MAX {
+            let text = format!("a resource may claim {CLAIMED_MAX} profiles at the most");
+            return vec![
+                Problem::error(IssueCode::TooCostly, text)
+                    .by("profile.claimed")
+                    .at(format!("{root}.meta.profile")),
+            ];
+        }
+        let mut found = Vec::new();
+        for (index, url) in urls.iter().enumerate() {
+            let Some(url) = url.as_str() else { continue };
+            if url.strip_prefix("http://hl7.org/fhir/StructureDefinition/") == Some(root) {
+                continue;
+            }
+            match self.by(object, url) {
+                Some(problems) => found.extend(problems),
+                None if self.wanted == Wanted::All => {
+                    let text = "this profile is not known here: the resource was not checked against it";
+                    let problem = Problem::warning(IssueCode::NotSupported, text).by("profile.unknown");
+                    found.push(problem.at(format!("{root}.meta.profile[{index}]")));
+                }
+                None => {}
+            }
+        }
+        found
+    }
 }

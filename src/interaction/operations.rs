@@ -80,10 +80,7 @@ pub async fn validate(
     } else {
         let resource =
             asked.resource.ok_or_else(|| malformed(IssueCode::Required, "A resource is required."))?;
-        problems.extend(hold::all(app, &resource, kind, Wanted::All));
-        if let (Some(url), Some(object)) = (profile, resource.as_object()) {
-            problems.extend(hold::by(app, object, url, Wanted::All).unwrap_or_default());
-        }
+        problems.extend(hold::all(app, &resource, kind, profile, Wanted::All).await);
         let given = resource.get("id").and_then(Value::as_str);
         let wrong = match (id, mode) {
             (Some(id), mode) if mode != Some(Mode::Create) => given != Some(id.as_str()),

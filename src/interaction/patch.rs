@@ -143,8 +143,11 @@ pub(super) async fn prepare(
     let base = Base::Version(record.at.version);
     let (old, released) = record.revise(read)?;
     let revised = patch.apply(&app.definitions, old).map_err(|problem| Refusal::Invalid(vec![problem]));
-    let revised = revised.and_then(|new| hold::hold(app, &new, kind).map(|()| new));
-    let mut resource = match revised {
+    let held = match revised {
+        Ok(new) => hold::hold(app, &new, kind).await.map(|()| new),
+        Err(refusal) => Err(refusal),
+    };
+    let mut resource = match held {
         Ok(resource) => resource,
         Err(refusal) => return Err(Failure::Told(refusal, vec![released])),
     };

@@ -47,7 +47,7 @@ pub(super) async fn store(
     mut resource: Value,
 ) -> Result<Audited<Answer>, Failure> {
     check_id(&resource, id)?;
-    create::check(app, kind, &resource)?;
+    create::check(app, kind, &resource).await?;
     for _ in 0..ATTEMPTS_MAX {
         let mut desk = Desk::open(app, &ask.caller)?;
         let (ready, status) = prepare(app, ask, &mut desk, kind, id, &mut resource).await?;

@@ -9,8 +9,7 @@ use super::super::keyring::tests::tenant_keys;
 use super::*;
 use crate::fhir::{
     definitions::loaded,
-    search::{Handling, Level, Query, Request, Searches, form},
-    terminology::Shipped,
+    search::{Handling, Level, Query, Request, Searches, Sets, form},
 };
 
 const OBSERVATION: ResourceType = ResourceType::OBSERVATION;
@@ -25,10 +24,10 @@ fn searches() -> &'static Searches {
 }
 
 fn query(text: &str) -> Query {
-    let (base, terms, now) = (base(), Shipped::default(), "2024-06-01T00:00:00Z".parse().unwrap());
+    let (base, sets, now) = (base(), Sets::default(), "2024-06-01T00:00:00Z".parse().unwrap());
     let (level, handling) = (Level::Type, Handling::Strict);
     let request =
-        Request { kind: OBSERVATION, level, searches: searches(), terms: &terms, base: &base, handling, now };
+        Request { kind: OBSERVATION, level, searches: searches(), sets: &sets, base: &base, handling, now };
     Query::parse(request, &form::decode(text.as_bytes()).unwrap()).unwrap()
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// The rooms from the top floor down. A room imports only what stands before it.
-const FLOORS: [&str; 23] = [
+const FLOORS: [&str; 24] = [
     "clock",
     "tenant",
     "durable",
@@ -24,6 +24,7 @@ const FLOORS: [&str; 23] = [
     "anchor",
     "export",
     "feed",
+    "terminology",
     "app",
     "interaction",
     "http",

@@ -9,8 +9,8 @@ use custodia::{
         definitions::Definitions,
         kinds::ResourceType,
         reference::BaseUrl,
-        search::{Handling, Level, Listed, Query, Request, Searches, explain::explain, form},
-        terminology::Shipped,
+        search::{Handling, Level, Listed, Query, Request, Searches, Sets, explain::explain, form},
+        terminology::{Shipped, Vocabulary},
     },
     host::StartError,
 };
@@ -34,10 +34,12 @@ pub(crate) fn run(search: &Search, config: &Config) -> Result<(), Failure> {
     let kind = ResourceType::from_name(name).ok_or("expected Type?parameter=value")?;
     let searches = Searches::compile(&Definitions::load().map_err(StartError::from)?);
     let listed = Listed::of(&searches, &config.search.population).map_err(StartError::Population)?;
-    let terms = Shipped::default();
+    let shipped = Shipped::default();
+    let known = Vocabulary::new([shipped.terms()]);
+    let sets = Sets::new(Some(&known));
     let base = BaseUrl::parse(&config.fhir_base(config.portal.address.port())).ok_or(StartError::Base)?;
     let (level, handling, now) = (Level::Type, Handling::Strict, Clock::machine().now());
-    let request = Request { kind, level, searches: &searches, terms: &terms, base: &base, handling, now };
+    let request = Request { kind, level, searches: &searches, sets: &sets, base: &base, handling, now };
     let pairs = form::decode(parameters.as_bytes()).map_err(|problem| problem.text.into_owned())?;
     let query = Query::parse(request, &pairs).map_err(|problems| {
         problems.iter().map(|problem| problem.text.as_ref()).collect::<Vec<_>>().join("\n")

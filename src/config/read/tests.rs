@@ -108,8 +108,21 @@ fn every_key_is_known_to_the_file_and_to_the_environment() {
 fn there_is_no_key_that_the_table_leaves_out() {
     // serde names the keys it knows when it is given one that it does not.
     for section in [
-        "", "database", "keystore", "portal", "partners", "fhir", "search", "tokens", "ledger", "bucket",
-        "feed", "policies", "watch", "limits",
+        "",
+        "database",
+        "keystore",
+        "portal",
+        "partners",
+        "fhir",
+        "search",
+        "tokens",
+        "ledger",
+        "bucket",
+        "feed",
+        "terminology",
+        "policies",
+        "watch",
+        "limits",
     ] {
         let text = if section.is_empty() { "x = 1".to_owned() } else { format!("[{section}]\nx = 1") };
         let errors = Figment::from(Toml::string(&text)).extract::<Config>().err().unwrap();
@@ -186,6 +199,17 @@ fn what_is_wrong_is_refused_by_name() {
             ],
         ),
         ("[watch]\nlevel = \"trace\"", &["watch.level: expected one of error, warn, info, debug"]),
+        (
+            "[terminology]\nserver = \"http://terms.example/r4\"\nat_once = 0",
+            &[
+                "terminology.at_once: expected a number from 1 to 64",
+                "terminology.server: expected https://host/path, or http:// on loopback, without a query",
+            ],
+        ),
+        (
+            "[terminology]\nserver = \"https://terms.example/r4?x\"",
+            &["terminology.server: expected https://host/path, or http:// on loopback, without a query"],
+        ),
         (
             "[limits]\nbody_bytes_max = 16777217",
             &["limits.body_bytes_max: expected a number from 1024 to 16777216"],

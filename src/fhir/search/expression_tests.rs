@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-use super::super::super::{definitions::loaded, kinds::LogicalId, reference::BaseUrl, terminology::Shipped};
-use super::super::{Candidates, Handling, Level, Listed, Query, Request, Searches};
+use super::super::super::{definitions::loaded, kinds::LogicalId, reference::BaseUrl};
+use super::super::{Candidates, Handling, Level, Listed, Query, Request, Searches, Sets};
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ fn read(kind: &str, text: &str) -> Result<Query, Vec<Problem>> {
     let base = BaseUrl::parse("https://records.example/fhir").unwrap();
     let kind = ResourceType::from_name(kind).unwrap();
     let now = "2024-06-01T00:00:00Z".parse().unwrap();
-    let (level, handling, terms) = (Level::Type, Handling::Strict, Shipped::default());
-    let request = Request { kind, level, searches: searches(), terms: &terms, base: &base, handling, now };
+    let (level, handling, sets) = (Level::Type, Handling::Strict, Sets::default());
+    let request = Request { kind, level, searches: searches(), sets: &sets, base: &base, handling, now };
     Query::parse(request, &[("_filter".to_owned(), text.to_owned())])
 }
 

@@ -1,8 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::super::super::definitions::loaded;
 use super::super::super::kinds::LogicalId;
-use super::super::super::terminology::Shipped;
-use super::super::{Filter, Handling, Level, Query, Request, form};
+use super::super::{Filter, Handling, Level, Query, Request, Sets, form};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -27,12 +26,12 @@ fn marks(listed: &Listed, resource: &Value) -> Vec<(&'static str, Mark<'static>)
 fn query(kind: &str, text: &str) -> Query {
     let kind = ResourceType::from_name(kind).unwrap();
     let now = "2024-06-01T00:00:00Z".parse().unwrap();
-    let (base, terms) = (base(), Shipped::default());
+    let (base, sets) = (base(), Sets::default());
     let request = Request {
         kind,
         level: Level::Type,
         searches: searches(),
-        terms: &terms,
+        sets: &sets,
         base: &base,
         handling: Handling::Strict,
         now,

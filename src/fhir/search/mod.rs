@@ -49,6 +49,7 @@ pub mod sort;
 mod span;
 mod term;
 
+pub use codes::{Sets, WantedSet};
 pub use filter::Filter;
 pub use include::Include;
 pub use index::{Compiled, Searches};

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::{IssueCode, Problem};
 use super::super::reference::BaseUrl;
-use super::super::terminology::Shipped;
+use super::codes::Sets;
 use super::filter::{Grammar, modifier_unsupported, refuse};
 use super::include::{INCLUDES_MAX, Include};
 use super::sort::{SORT_KEYS_MAX, SortKey, is_sortable};
@@ -29,8 +29,8 @@ pub struct Request<'a> {
     pub level: Level,
     /// The parameters R4 defines.
     pub searches: &'a Searches,
-    /// The codes that are known.
-    pub terms: &'a Shipped,
+    /// What sets of codes are read with.
+    pub sets: &'a Sets<'a>,
     /// The server's own base URL.
     pub base: &'a BaseUrl,
     /// What to do with parameters R4 does not define.
@@ -45,9 +45,9 @@ impl Query {
     /// # Errors
     /// Everything that is wrong with them; each is a 400.
     pub fn parse(request: Request<'_>, pairs: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let Request { kind, level, searches, terms, base, handling, now } = request;
+        let Request { kind, level, searches, sets, base, handling, now } = request;
         let mut query = Self { level, count: COUNT_DEFAULT, ..Self::of(kind, Vec::new(), base) };
-        let grammar = Grammar { searches, reading: Reading { terms, base, now } };
+        let grammar = Grammar { searches, reading: Reading { sets, base, now } };
         let mut problems = Vec::new();
         let mut seen: Vec<&'static str> = Vec::new();
         let mut count_only = false;

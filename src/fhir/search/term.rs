@@ -8,9 +8,8 @@ use chrono::{DateTime, Utc};
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::IssueCode;
 use super::super::reference::{BaseUrl, Reference};
-use super::super::terminology::Shipped;
 use super::Prefix;
-use super::codes::Codes;
+use super::codes::{Codes, Sets};
 use super::date::DateRange;
 use super::decimal::Decimal;
 use super::fold::fold;
@@ -170,7 +169,7 @@ pub(super) type Wrong = (IssueCode, &'static str);
 /// What values are read with.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
-    pub(super) terms: &'a Shipped,
+    pub(super) sets: &'a Sets<'a>,
     pub(super) base: &'a BaseUrl,
     pub(super) now: DateTime<Utc>,
 }
@@ -210,7 +209,7 @@ impl Reading<'_> {
             (Kind::Token, Modifier::Text) => Term::TokenText(folded(raw)?),
             (Kind::Token, Modifier::OfType) => of_type(raw)?,
             (Kind::Token, Modifier::In | Modifier::NotIn | Modifier::Above | Modifier::Below) => {
-                Term::In(Codes::read(self.terms, modifier, raw)?)
+                Term::In(Codes::read(self.sets, modifier, raw)?)
             }
             (Kind::Token, _) => Term::Token(token(raw)?),
             (Kind::Reference, Modifier::Identifier) => Term::Identifier(token(raw)?),

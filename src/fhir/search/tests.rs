@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::super::definitions::loaded;
 use super::super::outcome::IssueCode;
-use super::super::terminology::Shipped;
+use super::super::terminology::{Shipped, Vocabulary};
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -21,16 +21,18 @@ fn searches() -> &'static Searches {
     COMPILED.get_or_init(|| Searches::compile(loaded()))
 }
 
-fn terms() -> &'static Shipped {
+fn terms() -> Sets<'static> {
     static READ: std::sync::OnceLock<Shipped> = std::sync::OnceLock::new();
-    READ.get_or_init(Shipped::default)
+    static KNOWN: std::sync::OnceLock<Vocabulary<'static>> = std::sync::OnceLock::new();
+    let read = READ.get_or_init(Shipped::default);
+    Sets::new(Some(KNOWN.get_or_init(|| Vocabulary::new([read.terms()]))))
 }
 
 fn parse(kind: ResourceType, handling: Handling, text: &str) -> Result<Query, Vec<Problem>> {
     let base = base();
     let level = Level::Type;
     let request =
-        Request { kind, level, searches: searches(), terms: terms(), base: &base, handling, now: at(NOW) };
+        Request { kind, level, searches: searches(), sets: &terms(), base: &base, handling, now: at(NOW) };
     Query::parse(request, &form::decode(text.as_bytes()).unwrap())
 }
 
@@ -723,7 +725,7 @@ proptest! {
         let Ok(pairs) = form::decode(text.as_bytes()) else { return Ok(()) };
         let base = base();
         let request = Request {
-            kind: ResourceType::OBSERVATION, level: Level::Type, searches: searches(), terms: terms(), base: &base, handling: Handling::Lenient, now: at(NOW),
+            kind: ResourceType::OBSERVATION, level: Level::Type, searches: searches(), sets: &terms(), base: &base, handling: Handling::Lenient, now: at(NOW),
         };
         if let Ok(query) = Query::parse(request, &pairs) {
             let link = query.self_link();

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::outcome::{IssueCode, Problem};
-use super::{Expanded, Membership, NotExpanded, ValueSet, Vocabulary};
+use super::{Expanded, Membership, NotExpanded, Translation, ValueSet, Vocabulary, canonical};
 
 /// The most codes of one page of an expansion.
 pub const PAGE_CODES_MAX: usize = 1_000;
@@ -173,7 +173,7 @@ impl Asked {
         found
     }
 
-    fn codes(&self) -> Result<Vec<(Option<&str>, &str)>, Problem> {
+    pub(super) fn codes(&self) -> Result<Vec<(Option<&str>, &str)>, Problem> {
         let mut found: Vec<_> =
             self.codings.iter().map(|(system, code)| (system.as_deref(), code.as_str())).collect();
         found.extend(self.get("code").map(|code| (self.get("system"), code)));
@@ -181,6 +181,13 @@ impl Asked {
             return Err(wrong(IssueCode::Required, "A code is required: code, with its system, or coding."));
         }
         Ok(found)
+    }
+
+    /// The url of the set, with its version.
+    pub(super) fn set_url(&self) -> String {
+        let url = self.get("url").unwrap_or_default();
+        let version = self.get("valueSetVersion").filter(|_| !url.contains('|'));
+        version.map_or_else(|| url.to_owned(), |version| format!("{url}|{version}"))
     }
 
     fn number(&self, name: &str) -> Result<Option<usize>, Problem> {
@@ -191,9 +198,10 @@ impl Asked {
 
 /// A set that is asked for.
 fn set<'t>(vocabulary: &Vocabulary<'t>, asked: &Asked) -> Result<&'t ValueSet, Problem> {
-    let url = asked.get("url").ok_or_else(|| wrong(IssueCode::Required, "url: which ValueSet?"))?;
-    let version = asked.get("valueSetVersion").filter(|_| !url.contains('|'));
-    let url = version.map_or_else(|| url.to_owned(), |version| format!("{url}|{version}"));
+    let url = asked.set_url();
+    if url.is_empty() {
+        return Err(wrong(IssueCode::Required, "url: which ValueSet?"));
+    }
     vocabulary
         .set(&url)
         .ok_or_else(|| wrong(IssueCode::NotFound, "This ValueSet is not known here, or not in that version."))
@@ -236,15 +244,11 @@ fn lookup(vocabulary: &Vocabulary<'_>, asked: &Asked) -> Result<Value, Problem> 
     let system = system.ok_or_else(|| wrong(IssueCode::Required, "system: which CodeSystem?"))?;
     let version = asked.get("version").filter(|_| !system.contains('|'));
     let url = version.map_or_else(|| system.to_owned(), |version| format!("{system}|{version}"));
-    let known = vocabulary.system(&url);
-    let known = known.ok_or_else(|| {
-        wrong(IssueCode::NotFound, "This CodeSystem is not known here, or not in that version.")
-    })?;
-    let Some(concept) = known.concept(code) else {
-        return Err(if known.complete {
-            wrong(IssueCode::NotFound, "The CodeSystem has no such code.")
-        } else {
-            unknown(&known.url)
+    let Some((known, concept)) = vocabulary.concept(&url, code) else {
+        return Err(match vocabulary.system(&url) {
+            None => wrong(IssueCode::NotFound, "This CodeSystem is not known here, or not in that version."),
+            Some(known) if known.complete => wrong(IssueCode::NotFound, "The CodeSystem has no such code."),
+            Some(known) => unknown(&known.url),
         });
     };
     let mut parts =
@@ -285,8 +289,8 @@ fn displayed<'t>(
     system: Option<&str>,
     code: &str,
 ) -> (Option<&'t str>, bool) {
-    let display = system.and_then(|system| vocabulary.system(system)).and_then(|system| system.concept(code));
-    let display = display.and_then(|concept| concept.display.as_deref());
+    let found = system.and_then(|system| vocabulary.concept(system, code));
+    let display = found.and_then(|(_, concept)| concept.display.as_deref());
     let fits = match (asked.get("display"), display) {
         (Some(sent), Some(own)) => sent.eq_ignore_ascii_case(own),
         _ => true,
@@ -300,29 +304,27 @@ fn validate_in_system(vocabulary: &Vocabulary<'_>, asked: &Asked) -> Result<Valu
     let url = asked.get("url").or_else(|| asked.get("system"));
     for (system, code) in asked.codes()? {
         let url = url.or(system).ok_or_else(|| wrong(IssueCode::Required, "url: which CodeSystem?"))?;
-        let known = vocabulary
-            .system(url)
-            .ok_or_else(|| wrong(IssueCode::NotFound, "This CodeSystem is not known here."))?;
-        if system.is_some_and(|system| *system != *known.url) {
+        if system.is_some_and(|system| canonical(system).0 != canonical(url).0) {
             continue;
         }
-        match known.concept(code) {
-            Some(_) => {
-                let (display, fits) = displayed(vocabulary, asked, Some(&known.url), code);
+        match vocabulary.has(url, code) {
+            Some(true) => {
+                let (display, fits) = displayed(vocabulary, asked, Some(url), code);
                 return Ok(verdict(fits, display, (!fits).then_some(OTHER_DISPLAY)));
             }
-            None if !known.complete => return Err(unknown(&known.url)),
-            None => {}
+            Some(false) => {}
+            None if vocabulary.system(url).is_some() => return Err(unknown(canonical(url).0)),
+            None => return Err(wrong(IssueCode::NotFound, "This CodeSystem is not known here.")),
         }
     }
     Ok(verdict(false, None, Some("The CodeSystem has no such code.")))
 }
 
 fn validate_in_set(vocabulary: &Vocabulary<'_>, asked: &Asked) -> Result<Value, Problem> {
-    let set = set(vocabulary, asked)?;
+    let (set, url) = (set(vocabulary, asked), asked.set_url());
     let mut open = false;
     for (system, code) in asked.codes()? {
-        match vocabulary.contains(&set.url, system, code) {
+        match vocabulary.contains(&url, system, code) {
             Membership::In => {
                 let (display, fits) = displayed(vocabulary, asked, system, code);
                 return Ok(verdict(fits, display, (!fits).then_some(OTHER_DISPLAY)));
@@ -332,7 +334,7 @@ fn validate_in_set(vocabulary: &Vocabulary<'_>, asked: &Asked) -> Result<Value, 
         }
     }
     if open {
-        Err(unknown(&set.url))
+        Err(set.map_or_else(|problem| problem, |set| unknown(&set.url)))
     } else {
         Ok(verdict(false, None, Some("The code is not in the ValueSet.")))
     }
@@ -403,9 +405,20 @@ fn translate(vocabulary: &Vocabulary<'_>, asked: &Asked) -> Result<Value, Proble
                 && narrowed("source", map.source.as_deref())
                 && narrowed("target", map.target.as_deref())
         }));
+        let told = vocabulary.told_translations(system, code).unwrap_or_default();
+        matches.extend(told.iter().map(|one| Translation {
+            map: &one.map,
+            equivalence: &one.equivalence,
+            system: &one.to.system,
+            code: Some(one.to.code.clone()),
+            display: one.to.display.as_deref(),
+        }));
     }
     matches.retain(|one| narrowed("targetsystem", Some(one.system)));
-    if asked.get("url").is_some_and(|url| !vocabulary.maps().any(|map| *map.url == *url)) {
+    let elsewhere = asked.codes()?.into_iter().any(|(system, code)| {
+        system.is_some_and(|system| vocabulary.told_translations(system, code).is_some())
+    });
+    if !elsewhere && asked.get("url").is_some_and(|url| !vocabulary.maps().any(|map| *map.url == *url)) {
         return Err(wrong(IssueCode::NotFound, "This ConceptMap is not known here."));
     }
     let is_any =

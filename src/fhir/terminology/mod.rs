@@ -5,14 +5,17 @@
 //! ```text
 //! Terms        resources of one origin, by canonical url: those of R4, of packages, of a tenant
 //! Vocabulary   several of them, asked in order: contains, expand, concept, translate
+//! told         what another server is asked, and what it said, as Terms
 //! ```
 //! What is not known is said to be unknown, never guessed: LOINC, SNOMED CT and their like are not shipped.
 
 pub mod answer;
 mod expand;
 mod map;
+mod questions;
 mod set;
 mod system;
+mod told;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -24,6 +27,7 @@ pub use expand::{EXPANSION_CODES_MAX, Expanded, NotExpanded};
 pub use map::{ConceptMap, Translation};
 pub use set::{Membership, ValueSet};
 pub use system::{CodeSystem, Concept};
+pub use told::{Question, Relation, Told, ToldCode, ToldTranslation, once};
 
 /// The terminology of R4, unpacked when it is first asked for.
 const SHIPPED: &[u8] = include_bytes!("../r4/terminology.ndjson.gz");
@@ -36,6 +40,7 @@ pub struct Terms {
     systems: HashMap<Box<str>, CodeSystem>,
     sets: HashMap<Box<str>, ValueSet>,
     maps: Vec<ConceptMap>,
+    told: told::Record,
 }
 
 /// The terminology of R4 itself. It is read once, by whoever asks first, in some 50 ms.
@@ -44,6 +49,12 @@ pub struct Terms {
 pub struct Shipped(Arc<OnceLock<Terms>>);
 
 impl Shipped {
+    /// Whether it has been read.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     /// The terms; none if the program was built with a broken file, which a test would tell.
     pub fn terms(&self) -> &Terms {
         self.0.get_or_init(|| {
@@ -107,6 +118,23 @@ impl<'t> Vocabulary<'t> {
         let (url, version) = canonical(url);
         let found = self.0.iter().find_map(|terms| terms.systems.get(url))?;
         fits(version, found.version.as_deref()).then_some(found)
+    }
+
+    /// A concept and its CodeSystem, of this url with or without `|version`. Where a system is not here whole, every
+    /// origin's part of it counts.
+    #[must_use]
+    pub fn concept(&self, url: &str, code: &str) -> Option<(&'t CodeSystem, &'t Concept)> {
+        let (url, version) = canonical(url);
+        for system in self.0.iter().filter_map(|terms| terms.systems.get(url)) {
+            match system.concept(code) {
+                Some(concept) => {
+                    return fits(version, system.version.as_deref()).then_some((system, concept));
+                }
+                None if system.complete => return None,
+                None => {}
+            }
+        }
+        None
     }
 
     /// The ValueSet of this url, with or without `|version`.

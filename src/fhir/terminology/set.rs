@@ -84,6 +84,28 @@ impl ValueSet {
         let excludes = parts("exclude");
         Self { url: url.into(), version: text("version"), name: text("name"), includes, excludes }
     }
+
+    /// The set of these codes: system, code, display.
+    pub(super) fn of_list<'l>(
+        url: &str,
+        version: Option<Box<str>>,
+        codes: impl Iterator<Item = (&'l str, &'l str, Option<&'l str>)>,
+    ) -> Self {
+        let mut includes = Vec::new();
+        codes.for_each(|(system, code, display)| list(&mut includes, system, code, display));
+        Self { url: url.into(), version, name: None, includes, excludes: Vec::new() }
+    }
+}
+
+/// Takes a code into the part of its system.
+fn list(parts: &mut Vec<Part>, system: &str, code: &str, display: Option<&str>) {
+    let listed = Listed { code: code.into(), display: display.map(Into::into) };
+    match parts.iter_mut().find(|part| part.system.as_deref() == Some(system)) {
+        Some(part) => part.concepts.get_or_insert_default().push(listed),
+        None => {
+            parts.push(Part { system: Some(system.into()), concepts: Some(vec![listed]), ..Part::default() })
+        }
+    }
 }
 
 /// Of a set that is given by its expansion alone: what that lists, by system.
@@ -92,15 +114,7 @@ fn expanded(resource: &Value) -> Vec<Part> {
         for one in within.and_then(Value::as_array).into_iter().flatten() {
             let text = |name: &str| one.get(name).and_then(Value::as_str);
             if let (Some(system), Some(code)) = (text("system"), text("code")) {
-                let listed = Listed { code: code.into(), display: text("display").map(Into::into) };
-                match parts.iter_mut().find(|part| part.system.as_deref() == Some(system)) {
-                    Some(part) => part.concepts.get_or_insert_default().push(listed),
-                    None => parts.push(Part {
-                        system: Some(system.into()),
-                        concepts: Some(vec![listed]),
-                        ..Part::default()
-                    }),
-                }
+                list(parts, system, code, text("display"));
             }
             gather(one.get("contains"), parts);
         }
@@ -153,14 +167,15 @@ impl Filter {
         }
     }
 
-    /// Whether the concept passes; `None` if that cannot be told.
+    /// Whether the concept passes; `None` if that cannot be told: what lies where is known of a whole system alone.
     pub(super) fn passes(&self, system: &CodeSystem, concept: &Concept) -> Option<bool> {
+        let whole = |is: bool| (is || system.complete).then_some(is);
         Some(match self {
-            Self::IsA(code) => system.is_a(concept, code),
-            Self::DescendentOf(code) => *concept.code != **code && system.is_a(concept, code),
-            Self::IsNotA(code) => !system.is_a(concept, code),
-            Self::Generalizes(code) => system.is_a(system.concept(code)?, &concept.code),
-            Self::ChildOf(code) => system.parent(concept).is_some_and(|parent| parent.code == *code),
+            Self::IsA(code) => whole(system.is_a(concept, code))?,
+            Self::DescendentOf(code) => *concept.code != **code && whole(system.is_a(concept, code))?,
+            Self::IsNotA(code) => !whole(system.is_a(concept, code))?,
+            Self::Generalizes(code) => whole(system.is_a(system.concept(code)?, &concept.code))?,
+            Self::ChildOf(code) => whole(system.parent(concept).is_some_and(|parent| parent.code == *code))?,
             Self::OneOf(codes) => codes.contains(&concept.code),
             Self::NoneOf(codes) => !codes.contains(&concept.code),
             Self::Regex(regex) => regex.is_match(&concept.code),
@@ -184,10 +199,16 @@ impl Vocabulary<'_> {
         depth: usize,
         looks: &Cell<u32>,
     ) -> Membership {
+        // Of what is not known here, another server may have been asked.
+        let told = || match self.told_member(set, system, code) {
+            Some(true) => Membership::In,
+            Some(false) => Membership::Out,
+            None => Membership::Unknown,
+        };
         let (Some(set), Some(left), Some(depth)) =
             (self.set(set), looks.get().checked_sub(1), depth.checked_sub(1))
         else {
-            return Membership::Unknown;
+            return told();
         };
         looks.set(left);
         let any = |parts: &[Part]| {
@@ -203,8 +224,8 @@ impl Vocabulary<'_> {
         };
         match (any(&set.includes), any(&set.excludes)) {
             (Membership::Out, _) | (_, Membership::In) => Membership::Out,
-            (included, Membership::Out) => included,
-            (_, Membership::Unknown) => Membership::Unknown,
+            (Membership::In, Membership::Out) => Membership::In,
+            (Membership::Unknown, _) | (_, Membership::Unknown) => told(),
         }
     }
 
@@ -244,9 +265,10 @@ impl Vocabulary<'_> {
         {
             return when(fits);
         }
-        let Some(known) = self.system(own) else { return Membership::Unknown };
-        let Some(concept) = known.concept(code) else {
-            return if known.complete { Membership::Out } else { Membership::Unknown };
+        let Some((known, concept)) = self.concept(own, code) else {
+            let is_absent = self.system(own).is_some_and(|known| known.complete)
+                || self.told_code(own, code) == Some(false);
+            return if is_absent { Membership::Out } else { Membership::Unknown };
         };
         let mut found = Membership::In;
         for filter in &part.filters {

@@ -33,7 +33,7 @@ pub struct Concept {
     pub groups: bool,
     /// Whether it is out of use.
     pub inactive: bool,
-    parent: Option<u32>,
+    pub(super) parent: Option<u32>,
 }
 
 impl CodeSystem {
@@ -51,6 +51,28 @@ impl CodeSystem {
             case_sensitive: resource.get("caseSensitive") != Some(&Value::Bool(false)),
             concepts,
             sorted,
+        }
+    }
+
+    /// One of which single concepts are learnt.
+    pub(super) fn fragment(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            version: None,
+            name: None,
+            complete: false,
+            case_sensitive: true,
+            concepts: Vec::new(),
+            sorted: Vec::new(),
+        }
+    }
+
+    /// Takes in a concept, unless it is here.
+    pub(super) fn learn(&mut self, concept: Concept) {
+        let place = self.sorted.binary_search_by(|at| code_at(&self.concepts, *at).cmp(&concept.code));
+        if let (Err(place), Ok(at)) = (place, u32::try_from(self.concepts.len())) {
+            self.sorted.insert(place, at);
+            self.concepts.push(concept);
         }
     }
 

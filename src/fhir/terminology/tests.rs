@@ -182,3 +182,64 @@ fn codes_are_translated() {
     assert_eq!(translated("c"), [("inexact".into(), Some("z".into()))]);
     assert!(vocabulary.translate("s", "a", |_| false).is_empty());
 }
+
+#[test]
+fn a_question_leaves_only_with_a_code_of_a_listed_system() {
+    let systems = ["http://loinc.org".to_owned(), "http://snomed.info/sct".to_owned(), "urn:own".to_owned()];
+    let base = "https://records.test/fhir";
+    let code = |system: &str, code: &str| Question::Code(system.into(), code.into());
+    let set = |url: &str| Question::Codes(url.into());
+    for (question, expected) in [
+        (code("http://loinc.org", "8480-6"), true),
+        (code("http://loinc.org|2.77", "LA28397-0"), true),
+        (code("http://loinc.org", "Quuxley"), false),
+        (code("http://loinc.org", "8480-6 of Quuxley"), false),
+        (code("http://loinc.org", ""), false),
+        (code("http://snomed.info/sct", "73211009"), true),
+        (code("http://snomed.info/sct", "73211009x"), false),
+        (code("http://snomed.info/sct", &"7".repeat(64)), true),
+        (code("http://snomed.info/sct", &"7".repeat(65)), false),
+        (code("urn:own", "any-word"), true),
+        (code("urn:own", "two words"), false),
+        (code("urn:other", "1"), false),
+        (set("http://x/ValueSet/y|2"), true),
+        (set("ValueSet/y"), false),
+        (set("https://records.test/fhir/Patient/1"), false),
+        (set("http://somebody@x/y"), false),
+        (set(&format!("http://x/{}", "y".repeat(503))), true),
+        (set(&format!("http://x/{}", "y".repeat(504))), false),
+        (Question::Member("http://x/y".into(), "http://loinc.org".into(), "8480-6".into()), true),
+        (Question::Member("y".into(), "http://loinc.org".into(), "8480-6".into()), false),
+    ] {
+        assert_eq!(question.may_leave(&systems, base), expected, "{question:?}");
+    }
+}
+
+#[test]
+fn what_was_told_counts_where_nothing_is_known_and_nowhere_else() {
+    let (loinc, set) = ("http://loinc.org", "http://hl7.org/fhir/ValueSet/observation-codes");
+    let mut told = Terms::default();
+    let member = |code: &str| Question::Member(set.into(), loinc.into(), code.into());
+    told.tell(&member("8480-6"), &Told::Yes(Some("Systolic".into())));
+    told.tell(&member("0-0"), &Told::No);
+    told.tell(&Question::Code(loinc.into(), "0-1".into()), &Told::No);
+    told.tell(&Question::Code(GENDER.into(), "male".into()), &Told::No);
+    let vocabulary = Vocabulary::new([&told, shipped()]);
+    for (code, expected) in [
+        ("8480-6", Membership::In),
+        ("0-0", Membership::Out),
+        ("0-1", Membership::Out),
+        ("1-8", Membership::Unknown),
+    ] {
+        assert_eq!(vocabulary.contains(set, Some(loinc), code), expected, "{code}");
+    }
+    assert_eq!(vocabulary.concept(loinc, "8480-6").unwrap().1.display.as_deref(), Some("Systolic"));
+    assert_eq!(vocabulary.has(GENDER, "male"), Some(true), "what is known here is not asked of others");
+    // Of a part of a system it is not known what lies where.
+    let below = json!({"resourceType": "ValueSet", "url": "v", "compose": {"include": [
+        {"system": loinc, "filter": [{"property": "concept", "op": "is-a", "value": "LP1"}]},
+    ]}});
+    told.add(&below);
+    let vocabulary = Vocabulary::new([&told, shipped()]);
+    assert_eq!(vocabulary.contains("v", Some(loinc), "8480-6"), Membership::Unknown);
+}

@@ -40,7 +40,7 @@ pub async fn run(app: &App, ask: &Ask, body: &[u8]) -> Result<Audited<Answer>, F
     let value = parse_body(body)?;
     let is_transaction = value.get("type").and_then(Value::as_str) == Some("transaction");
     if is_transaction {
-        hold::hold_bundle(app, &value)?;
+        hold::hold_bundle(app, &value).await?;
     }
     match Bundle::parse(value, &app.base).map_err(Refusal::Malformed)? {
         Bundle::Batch(entries) => batch(app, ask, entries).await,

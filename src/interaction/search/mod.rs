@@ -20,6 +20,7 @@ pub use system::of_system;
 use super::{
     Ask, Failure, Spent, forbidden, malformed,
     open::{Record, open_permitted},
+    terminology::{Known, RECORDS_MAX, unpack},
 };
 use crate::{
     answer::Answer,
@@ -27,8 +28,9 @@ use crate::{
     fhir::{
         compartment::can_be_in_compartment,
         kinds::{LogicalId, ResourceType},
-        outcome::IssueCode,
-        search::{Handling, Level, Query, Request, form},
+        outcome::{IssueCode, Problem},
+        search::{Handling, Level, Query, Request, Sets, WantedSet, form},
+        terminology::Vocabulary,
     },
     gate::{Act, Permit},
     ledger::{Audited, Released},
@@ -70,8 +72,8 @@ pub(super) async fn look(
     body: Option<&[u8]>,
 ) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    let query = parse(app, ask, kind, query, body, ask.handling)?;
-    hunt(app, ask, query).await
+    let (query, read) = parse(app, ask, kind, query, body).await?;
+    hunt(app, ask, query, read).await
 }
 
 /// Search in the compartment of a patient (FHIR R4 search.html#searchcontexts): `GET [base]/Patient/id/Type?query`.
@@ -92,18 +94,26 @@ pub async fn in_compartment(
         let text = "Records of this type are in no patient's compartment.".to_owned();
         return Err(Refusal::NotSupported(text).into());
     }
-    let mut query = parse(app, ask, kind, query, None, ask.handling)?;
+    let (mut query, read) = parse(app, ask, kind, query, None).await?;
     query.compartment = Some(patient);
-    let (released, answer) = hunt(app, ask, query).await?;
+    let (released, answer) = hunt(app, ask, query, read).await?;
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
 
-async fn hunt(app: &App, ask: &Ask, query: Query) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
+/// Finds what a query asks. `read` are records that were read so that it could be understood.
+async fn hunt(
+    app: &App,
+    ask: &Ask,
+    query: Query,
+    read: Vec<Released>,
+) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
     let scout = Scout::new(app, ask)?;
     let after = position(&scout, &query)?;
     let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
     let included = include::gather(&scout, &query, &matches.page).await?;
-    answer::make(&scout, &query, matches, included)
+    let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
+    released.extend(read);
+    Ok((released, answer))
 }
 
 /// Where the page starts, if the query says.
@@ -131,7 +141,19 @@ pub(super) async fn matching(
 ) -> Result<Vec<(Record, Permit)>, Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
     let scout = Scout::new(app, ask)?;
-    let query = parse(app, ask, kind, Some(query), None, Handling::Strict)?;
+    let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+    let asked = Asked { kind, level: Level::Type, handling: Handling::Strict, pairs: &pairs };
+    let query = match asked.read(app, ask, None) {
+        Ok(query) => query,
+        Err((problems, wanted)) if wanted.is_empty() => return Err(Refusal::Malformed(problems).into()),
+        // A condition knows the sets of R4 and of packages, and no others.
+        Err(_) => {
+            let conformance = app.conformance.load_full();
+            unpack(&conformance).await;
+            let known = conformance.vocabulary(None);
+            asked.read(app, ask, Some(&known)).map_err(|(problems, _)| Refusal::Malformed(problems))?
+        }
+    };
     if query.filters.is_empty() {
         return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
     }
@@ -142,20 +164,81 @@ pub(super) async fn matching(
     Ok(found.into_iter().map(|found| (found.record, found.permit)).collect())
 }
 
-fn parse(
+/// A query of a type, and the records that were read so that it could be understood.
+async fn parse(
     app: &App,
     ask: &Ask,
     kind: ResourceType,
     query: Option<&str>,
     body: Option<&[u8]>,
-    handling: Handling,
-) -> Result<Query, Failure> {
+) -> Result<(Query, Vec<Released>), Failure> {
     let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
-    let now = ask.view(app).now;
-    let level = Level::Type;
-    let request =
-        Request { kind, level, searches: &app.searches, terms: &app.terms, base: &app.base, handling, now };
-    Query::parse(request, &pairs).map_err(|problems| Refusal::Malformed(problems).into())
+    let mut known = None;
+    let asked = Asked { kind, level: Level::Type, handling: ask.handling, pairs: &pairs };
+    let query = asked.understand(app, ask, &mut known).await?;
+    Ok((query, known.map(|known| known.released).unwrap_or_default()))
+}
+
+/// Parameters to be read as a query.
+struct Asked<'a> {
+    kind: ResourceType,
+    level: Level,
+    handling: Handling,
+    pairs: &'a [(String, String)],
+}
+
+impl Asked<'_> {
+    /// Reads them with what is known of codes: nothing at first, which is enough for most. Sets of codes that they name
+    /// are looked for, as the caller may read them, and then they are read again.
+    async fn understand(&self, app: &App, ask: &Ask, known: &mut Option<Known>) -> Result<Query, Failure> {
+        for _ in 0..=RECORDS_MAX {
+            let vocabulary = known.as_ref().map(Known::vocabulary);
+            let (problems, wanted) = match self.read(app, ask, vocabulary.as_ref()) {
+                Ok(query) => return Ok(query),
+                Err(both) => both,
+            };
+            drop(vocabulary);
+            if wanted.is_empty() {
+                return Err(refused(known.take(), problems));
+            }
+            let is_new = known.is_none();
+            let mut more = match known.take() {
+                Some(known) => known,
+                None => Known::open(app).await,
+            };
+            // R4's and the packages' come first: what they know is not looked for elsewhere.
+            let moved = is_new || more.find(app, ask, wanted).await?;
+            *known = Some(more);
+            if !moved {
+                return Err(refused(known.take(), problems));
+            }
+        }
+        Err(too_costly())
+    }
+
+    /// Reads them once. What is wrong, and which sets of codes were not known.
+    fn read(
+        &self,
+        app: &App,
+        ask: &Ask,
+        vocabulary: Option<&Vocabulary<'_>>,
+    ) -> Result<Query, (Vec<Problem>, Vec<WantedSet>)> {
+        let Self { kind, level, handling, pairs } = *self;
+        let (sets, now) = (Sets::new(vocabulary), ask.view(app).now);
+        let request =
+            Request { kind, level, searches: &app.searches, sets: &sets, base: &app.base, handling, now };
+        let query = Query::parse(request, pairs);
+        query.map_err(|problems| (problems, sets.wanted()))
+    }
+}
+
+/// What cannot be understood; or that another server was away that might know.
+fn refused(known: Option<Known>, problems: Vec<Problem>) -> Failure {
+    match known {
+        None => Refusal::Malformed(problems).into(),
+        Some(known) if known.away => known.failure(Refusal::Unavailable),
+        Some(known) => known.failure(Refusal::Malformed(problems)),
+    }
 }
 
 /// A record the caller may see, with its place in the order asked for.

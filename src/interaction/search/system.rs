@@ -3,13 +3,15 @@
 //! Each type is searched as it would be alone, down to the page that starts at the same place; of those pages the first
 //! matches are the page. What a type brings beyond it is not disclosed.
 
-use super::{Failure, Found, Hunt, Position, Scout, answer, forbidden, hunt::Matches, include, position};
+use super::{
+    Asked, Failure, Found, Hunt, Known, Position, Scout, answer, forbidden, hunt::Matches, include, position,
+};
 use crate::{
     answer::Answer,
     app::App,
     fhir::{
         outcome::{IssueCode, Problem},
-        search::{Level, Query, Request, Total, form, types},
+        search::{Level, Query, Total, form, types},
     },
     gate::Act,
     interaction::{Ask, audit_events},
@@ -27,22 +29,29 @@ pub async fn of_system(
     query: Option<&str>,
     body: Option<&[u8]>,
 ) -> Result<Audited<Answer>, Failure> {
-    let queries = parse(app, ask, query, body)?;
+    let mut known = None;
+    let queries = parse(app, ask, query, body, &mut known).await?;
     // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
     let first = queries.first().ok_or(Refusal::Internal)?;
     let scout = Scout::new(app, ask)?;
     let after = position(&scout, first)?;
     let matches = merge(&scout, &queries, after.as_ref()).await?;
     let included = include::gather(&scout, first, &matches.page).await?;
-    let (released, answer) = answer::make(&scout, first, matches, included)?;
+    let (mut released, answer) = answer::make(&scout, first, matches, included)?;
+    released.extend(known.map(|known| known.released).unwrap_or_default());
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
 
 /// The same question for each of the types.
-fn parse(app: &App, ask: &Ask, query: Option<&str>, body: Option<&[u8]>) -> Result<Vec<Query>, Failure> {
+async fn parse(
+    app: &App,
+    ask: &Ask,
+    query: Option<&str>,
+    body: Option<&[u8]>,
+    known: &mut Option<Known>,
+) -> Result<Vec<Query>, Failure> {
     let malformed = |problem: Problem| Failure::from(Refusal::Malformed(vec![problem]));
     let pairs = form::decode_both(query, body).map_err(malformed)?;
-    let now = ask.view(app).now;
     let mut queries: Vec<Query> = Vec::new();
     for kind in types(&pairs).map_err(malformed)? {
         if audit_events::searches_log(app, ask, kind) {
@@ -50,18 +59,8 @@ fn parse(app: &App, ask: &Ask, query: Option<&str>, body: Option<&[u8]>) -> Resu
             return Err(Refusal::NotSupported(text.to_owned()).into());
         }
         app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-        let level = Level::System;
-        let handling = ask.handling;
-        let request = Request {
-            kind,
-            level,
-            searches: &app.searches,
-            terms: &app.terms,
-            base: &app.base,
-            handling,
-            now,
-        };
-        let query = Query::parse(request, &pairs).map_err(Refusal::Malformed)?;
+        let asked = Asked { kind, level: Level::System, handling: ask.handling, pairs: &pairs };
+        let query = asked.understand(app, ask, known).await?;
         // A filter that one of the types does not have would release more of it than was asked for.
         let same = |other: &Query| {
             other.ignored.iter().map(|one| &one.text).eq(query.ignored.iter().map(|one| &one.text))

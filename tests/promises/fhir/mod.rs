@@ -4,6 +4,7 @@ mod binaries;
 mod bundles;
 mod concurrency;
 mod conditions;
+mod elsewhere;
 mod examples;
 mod histories;
 mod instances;

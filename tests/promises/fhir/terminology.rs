@@ -7,7 +7,7 @@ use custodia::{
 use custodia_support::people::Person;
 use serde_json::{Value, json};
 
-use crate::clinic::Clinic;
+use crate::clinic::{Clinic, ids, observation};
 
 const GENDER: &str = "http://hl7.org/fhir/administrative-gender";
 const GENDERS: &str = "http://hl7.org/fhir/ValueSet/administrative-gender";
@@ -186,4 +186,86 @@ async fn the_terminology_of_a_package_answers() {
     Registry::from(&**clinic.server.app()).add_package(package).await.unwrap();
     take_up_packages(clinic.server.app()).await.unwrap();
     assert_eq!(codes(&physician.get(path).await.expect(200).json()), ["additional", "generated"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_knows_the_sets_its_caller_may_read() {
+    let clinic = Clinic::listing(&["all"]).await;
+    let package = Package::read(include_bytes!("../../data/us-core-6.1.0.tgz")).unwrap();
+    Registry::from(&**clinic.server.app()).add_package(package).await.unwrap();
+    take_up_packages(clinic.server.app()).await.unwrap();
+    let coded = |id: &str, system: &str, code: &str| {
+        let mut one = observation(id, "ann", "x");
+        one["code"] = json!({"coding": [{"system": system, "code": code}]});
+        one
+    };
+    let category = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category";
+    for (id, system, code) in [
+        ("in-1", "urn:clinic:beds", "b1"),
+        ("out-1", "urn:clinic:beds", "b9"),
+        ("us-1", category, "clinical-note"),
+    ] {
+        clinic.put(&coded(id, system, code)).await;
+    }
+    let listed = json!([{"code": "b1"}, {"code": "b2"}]);
+    clinic
+        .put(&json!({
+            "resourceType": "ValueSet", "id": "beds", "url": "urn:clinic:beds", "status": "active",
+            "compose": {"include": [{"system": "urn:clinic:beds", "concept": listed}]},
+        }))
+        .await;
+    clinic
+        .put(&json!({
+            "resourceType": "Appointment", "id": "visit", "status": "booked", "start": "2026-01-01T10:00:00Z",
+            "end": "2026-01-01T11:00:00Z", "serviceType": [{"coding": [{"system": "urn:clinic:beds", "code": "b1"}]}],
+            "participant": [{"actor": {"reference": "Patient/ann"}, "status": "accepted"}],
+        }))
+        .await;
+    let physician = clinic.person(Person::Physician).await;
+    let us = "http://hl7.org/fhir/us/core/ValueSet/us-core-documentreference-category";
+    for (query, expected) in [
+        ("code:in=urn:clinic:beds".to_owned(), vec!["in-1"]),
+        ("code:not-in=urn:clinic:beds".to_owned(), vec!["out-1", "pulse", "us-1"]),
+        (format!("code:in={us}"), vec!["us-1"]),
+        ("_filter=code%20in%20%22urn:clinic:beds%22".to_owned(), vec!["in-1"]),
+    ] {
+        let before = clinic.server.size().await;
+        let reply = physician.get(&format!("/fhir/Observation?patient=ann&{query}")).await.expect(200);
+        let mut found = ids(&reply.json());
+        found.sort_unstable();
+        assert_eq!(found, expected, "{query}");
+        // The set that was read is named in an entry of the request, as it would be had it been read alone.
+        let named = clinic.server.entries(before).await;
+        let named = named.iter().any(|one| one.entry.object.items.iter().any(|item| item.id == "beds"));
+        assert_eq!(named, query.contains("beds"), "{query}");
+    }
+    let both = physician.get("/fhir?_type=Observation,Condition&patient=ann&code:in=urn:clinic:beds").await;
+    assert_eq!(ids(&both.expect(200).json()), ["in-1"]);
+    let chained =
+        physician.get("/fhir/Patient?_id=ann&_has:Observation:patient:code:in=urn:clinic:beds").await;
+    assert_eq!(ids(&chained.expect(200).json()), ["ann"]);
+    // What is out of sight is as absent, and so is what another tenant has.
+    let asked = |set: &str| format!("/fhir/Appointment?patient=ann&service-type:in=urn:clinic:{set}");
+    assert_eq!(ids(&physician.get(&asked("beds")).await.expect(200).json()), ["visit"]);
+    let desk = clinic.person(Person::FrontDesk).await;
+    let _may_not_read_sets = desk.get("/fhir/ValueSet/beds").await.expect(403);
+    let (hidden, absent) = (desk.get(&asked("beds")).await, desk.get(&asked("nothing")).await);
+    assert_eq!((hidden.status, hidden.issue().as_str(), &hidden.body), (400, "not-supported", &absent.body));
+    let foreigner = clinic.person(Person::Foreigner).await;
+    let foreign = foreigner.get(&asked("beds")).await;
+    assert_eq!((foreign.status, &foreign.body), (400, &absent.body));
+    // A condition has no entry that could name a set: it knows those of R4 and of packages alone.
+    let mut more = coded("new", category, "clinical-note");
+    more.as_object_mut().unwrap().remove("id");
+    let when = |query: &str| [("if-none-exist", query.to_owned())];
+    for (query, status) in
+        [(format!("code:in={us}&patient=ann"), 200), ("code:in=urn:clinic:beds&patient=ann".to_owned(), 400)]
+    {
+        let headers = when(&query);
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let sent =
+            clinic.importer.send(reqwest::Method::POST, "/fhir/Observation", &headers, more.to_string());
+        let _created = sent.await.expect(status);
+    }
 }

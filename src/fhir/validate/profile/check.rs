@@ -1,6 +1,6 @@
 //! A resource against a profile.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -9,13 +9,16 @@ use super::super::super::definitions::{Definitions, Invariant};
 use super::super::super::fhirpath::{Scene, Spot, Verdict, same};
 use super::super::super::kinds::ResourceType;
 use super::super::super::outcome::{IssueCode, Problem};
-use super::super::super::terminology::{Membership, Vocabulary};
+use super::super::super::terminology::{Membership, Question, Vocabulary};
 use super::super::Wanted;
 use super::super::report::{Place, Report};
 use super::{Binding, Expected, Node, Profile, Profiles, Rules, Slice, Slicing, Test};
 
 /// How deep elements may be nested in each other; what is deeper is no R4 and was refused before.
 const DEPTH_MAX: usize = 96;
+
+/// The most codes that are noted as not known.
+const OPEN_CODES_MAX: usize = 1_000;
 
 /// What is judged by.
 #[derive(Clone, Copy)]
@@ -28,6 +31,24 @@ pub struct Bench<'p> {
     pub vocabulary: &'p Vocabulary<'p>,
     /// Which problems are wanted.
     pub wanted: Wanted,
+    /// Where codes are put of which it is not known whether they are in the set they must be in.
+    pub open: &'p RefCell<Vec<OpenCode>>,
+}
+
+/// A code that is not known here, and the set it must be in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCode {
+    set: Box<str>,
+    system: Box<str>,
+    code: Box<str>,
+}
+
+impl OpenCode {
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn in_set(&self) -> Question {
+        Question::Member(self.set.clone(), self.system.clone(), self.code.clone())
+    }
 }
 
 /// The problems a resource has with a profile of its type: none of what R4 itself says.
@@ -161,7 +182,7 @@ where
                 places
                     .into_iter()
                     .flat_map(codes_of)
-                    .any(|(system, code)| self.bench.vocabulary.contains(set, system, code) == Membership::In)
+                    .any(|(system, code)| self.membership(set, system, code) == Membership::In)
             }
         })
     }
@@ -201,11 +222,24 @@ where
         self.type_profiles(&rules.profiles, spot, place);
     }
 
+    /// Whether a code is in a set; notes it if that is not known.
+    fn membership(&self, set: &str, system: Option<&str>, code: &str) -> Membership {
+        let found = self.bench.vocabulary.contains(set, system, code);
+        if let (Membership::Unknown, Some(system)) = (found, system) {
+            let open = OpenCode { set: set.into(), system: system.into(), code: code.into() };
+            let mut all = self.bench.open.borrow_mut();
+            if all.len() < OPEN_CODES_MAX {
+                all.push(open);
+            }
+        }
+        found
+    }
+
     fn binding(&mut self, binding: &Binding, spot: Spot<'v>, place: &Place<'_>) {
         let codes = codes_of(spot);
         let mut unknown = false;
         for (system, code) in &codes {
-            match self.bench.vocabulary.contains(&binding.set, *system, code) {
+            match self.membership(&binding.set, *system, code) {
                 Membership::In => return,
                 Membership::Unknown => unknown = true,
                 Membership::Out => {}

@@ -24,7 +24,7 @@ use super::super::definitions::{Definitions, Invariant};
 use super::super::fhirpath::Expression;
 use super::super::terminology::canonical;
 
-pub use check::{Bench, judge};
+pub use check::{Bench, OpenCode, judge};
 
 /// Where R4's own definitions are.
 const BASE: &str = "http://hl7.org/fhir/StructureDefinition/";

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::OnceLock;
@@ -40,8 +41,8 @@ fn examples() -> &'static BTreeMap<String, Value> {
 
 fn judged(resource: &Value, url: &str, wanted: Wanted) -> Vec<Problem> {
     let vocabulary = us_core().vocabulary(None);
-    let bench =
-        Bench { definitions: loaded(), profiles: &us_core().profiles, vocabulary: &vocabulary, wanted };
+    let (profiles, open) = (&us_core().profiles, RefCell::default());
+    let bench = Bench { definitions: loaded(), profiles, vocabulary: &vocabulary, wanted, open: &open };
     judge(bench, us_core().profiles.get(url).unwrap(), resource.as_object().unwrap())
 }
 
@@ -227,11 +228,13 @@ fn small(elements: &[Value]) -> Vec<String> {
         "note": [{"text": "a"}, {"text": "b"}],
     });
     let vocabulary = us_core().vocabulary(None);
+    let open = RefCell::default();
     let bench = Bench {
         definitions: loaded(),
         profiles: &profiles,
         vocabulary: &vocabulary,
         wanted: Wanted::Refusals,
+        open: &open,
     };
     let found = judge(bench, profiles.get("http://x/p").unwrap(), observation.as_object().unwrap());
     found
