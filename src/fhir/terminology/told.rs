@@ -191,15 +191,7 @@ impl Question {
                 "ValueSet/$expand"
             }
             Self::Related(system, code, relation) => {
-                let op = match relation {
-                    Relation::Below => "is-a",
-                    Relation::Above => "generalizes",
-                };
-                let filter = json!({ "property": "concept", "op": op, "value": code });
-                let set = json!({
-                    "resourceType": "ValueSet", "status": "active",
-                    "compose": { "include": [{ "system": canonical(system).0, "filter": [filter] }] },
-                });
+                let set = related(system, code, *relation);
                 parts.push(json!({ "name": "valueSet", "resource": set }));
                 "ValueSet/$expand"
             }
@@ -245,6 +237,17 @@ impl Question {
             _ => None,
         }
     }
+}
+
+/// The codes that relate to one of a system, as a ValueSet.
+fn related(system: &str, code: &str, relation: Relation) -> Value {
+    let op = match relation {
+        Relation::Below => "is-a",
+        Relation::Above => "generalizes",
+    };
+    let filter = json!({ "property": "concept", "op": op, "value": code });
+    let include = json!({ "system": canonical(system).0, "filter": [filter] });
+    json!({ "resourceType": "ValueSet", "status": "active", "compose": { "include": [include] } })
 }
 
 /// Whether a code looks like one of its system: a word, and of the systems everybody shares one with a number in it. What
