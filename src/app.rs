@@ -2,27 +2,24 @@
 //!
 //! May import everything above it; holds no logic of its own.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::{
     anchor::Anchors,
     clock::Clock,
     config::Integrity,
     export::Exports,
-    fhir::{
-        definitions::Definitions,
-        package::Conformance,
-        reference::BaseUrl,
-        search::{Listed, Searches},
-    },
+    fhir::{definitions::Definitions, package::Conformance, reference::BaseUrl, search::InForce},
     gate::Gate,
     identity::Doorman,
     ledger::Ledger,
     seal::{Keyring, OwnList},
     store::Store,
+    tenant::TenantId,
     terminology::TerminologyServer,
 };
 
@@ -36,13 +33,17 @@ pub struct App {
     pub definitions: Definitions,
     /// The profiles and the terminology of packages; another set when one is added or taken away.
     pub conformance: ArcSwap<Conformance>,
-    /// The search parameters of R4, compiled.
-    pub searches: Searches,
     /// Another server that is asked about codes, if one is configured.
     pub terminology: Option<TerminologyServer>,
-    /// The search parameters that find records without a patient being named.
-    pub listed: Listed,
-    /// Those that narrow a search within one patient's records.
+    /// The search parameters of R4, and which of them find records without a patient being named.
+    pub r4: Arc<InForce>,
+    /// The same of tenants that have, or had, parameters of their own.
+    pub tenants: ArcSwap<HashMap<TenantId, Arc<InForce>>>,
+    /// What is configured to find records without a patient being named, beside the default list.
+    pub population: Vec<String>,
+    /// Told when a reindex begins here.
+    pub reindex: Notify,
+    /// The parameters that narrow a search within one patient's records.
     pub own: OwnList,
     /// What happens to references that lead nowhere.
     pub integrity: Integrity,
@@ -62,4 +63,12 @@ pub struct App {
     pub exports: Exports,
     /// What stands outside the database.
     pub anchors: Arc<Anchors>,
+}
+
+impl App {
+    /// What searches and writes of a tenant go by.
+    #[must_use]
+    pub fn in_force(&self, tenant: TenantId) -> Arc<InForce> {
+        self.tenants.load().get(&tenant).map_or_else(|| Arc::clone(&self.r4), Arc::clone)
+    }
 }

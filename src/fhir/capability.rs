@@ -45,12 +45,12 @@ pub struct Smart<'a> {
     pub authorize: Option<&'a str>,
 }
 
-/// An operation (FHIR R4 operations.html) that R4 itself defines.
+/// An operation (FHIR R4 operations.html).
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
     /// Its name, without `$`.
     pub name: &'static str,
-    /// The id of its OperationDefinition.
+    /// The id of its OperationDefinition in R4; of one that R4 does not define, a URN.
     pub definition: &'static str,
     /// The one type it is for; `None` is every type.
     pub of: Option<ResourceType>,
@@ -163,7 +163,11 @@ fn resource(kind: ResourceType, mounted: &Mounted<'_>) -> Value {
     let operations = mounted.operations.iter().filter(|one| one.of.is_none_or(|of| of == kind));
     let operations: Vec<Value> = operations
         .map(|one| {
-            let definition = format!("http://hl7.org/fhir/OperationDefinition/{}", one.definition);
+            let definition = if one.definition.starts_with("urn:") {
+                one.definition.to_owned()
+            } else {
+                format!("http://hl7.org/fhir/OperationDefinition/{}", one.definition)
+            };
             json!({ "name": one.name, "definition": definition })
         })
         .collect();
@@ -185,14 +189,14 @@ fn search(kind: ResourceType, mounted: &Mounted<'_>, set: &mut dyn FnMut(&str, V
     };
     let to = |name: &str, code: &str| format!("{name}:{code}");
     let references = own.iter().filter(|one| one.kind == Kind::Reference);
-    let mut forward = listed(references.map(|one| to(kind.name(), one.code)).collect());
+    let mut forward = listed(references.map(|one| to(kind.name(), &one.code)).collect());
     if !forward.is_empty() {
         forward.push(to(kind.name(), "*"));
         set("searchInclude", json!(forward));
     }
     let everything = mounted.types.iter().flat_map(|of| mounted.searches.of(*of));
     let back = listed(
-        everything.filter(|one| one.may_point_at(kind)).map(|one| to(one.of.name(), one.code)).collect(),
+        everything.filter(|one| one.may_point_at(kind)).map(|one| to(one.of.name(), &one.code)).collect(),
     );
     if !back.is_empty() {
         set("searchRevInclude", json!(back));

@@ -99,6 +99,16 @@ impl Targets {
         }
     }
 
+    /// Those that are also among these.
+    #[must_use]
+    pub fn within(self, kinds: &[ResourceType]) -> Self {
+        let mut named = Self([0; 3]);
+        kinds.iter().for_each(|kind| named.insert(*kind));
+        let Self([a, b, c]) = self;
+        let Self([x, y, z]) = named;
+        Self([a & x, b & y, c & z])
+    }
+
     fn place(kind: ResourceType) -> (usize, u64) {
         let code = usize::from(kind.code().unsigned_abs());
         (code / 64, 1 << (code % 64))

@@ -52,13 +52,14 @@ const fn contractor(name: &'static str, kind: CallerKind, purpose: Purpose) -> P
     Profile { name, kind, roles: &[], reads: &["Patient", "Observation"], writes: &["Observation"], purpose }
 }
 
-const PROFILES: [Profile; 10] = [
+const PROFILES: [Profile; 11] = [
     person("physician", &["physician"], Purpose::Treat),
     person("physician", &["physician"], Purpose::Emergency),
     person("nurse", &["nurse"], Purpose::Treat),
     person("front-desk", &["front-desk"], Purpose::Treat),
     person("auditor", &["auditor"], Purpose::Audit),
     person("auditor", &["auditor"], Purpose::Treat),
+    person("administrator", &["administrator"], Purpose::Audit),
     person("auditor and physician", &["auditor", "physician"], Purpose::Treat),
     person("nobody's role", &[], Purpose::Treat),
     contractor(

@@ -25,6 +25,7 @@ const SHIPPED: &[(&str, &str)] = &[
     ("forbids/labels.cedar", include_str!("../../policies/forbids/labels.cedar")),
     ("forbids/scope.cedar", include_str!("../../policies/forbids/scope.cedar")),
     ("forbids/tenant.cedar", include_str!("../../policies/forbids/tenant.cedar")),
+    ("roles/administrator.cedar", include_str!("../../policies/roles/administrator.cedar")),
     ("roles/auditor.cedar", include_str!("../../policies/roles/auditor.cedar")),
     ("roles/front-desk.cedar", include_str!("../../policies/roles/front-desk.cedar")),
     ("roles/nurse.cedar", include_str!("../../policies/roles/nurse.cedar")),

@@ -75,7 +75,9 @@ pub enum StartError {
     #[error("the token key in the keystore")]
     Tokens(#[from] SigningError),
     /// A name in the list of search parameters.
-    #[error("search.population: {0} is no parameter that can be listed; expected Type.parameter or all")]
+    #[error(
+        "search.population: {0} is no parameter that can be listed; expected Type.parameter, added:Type.parameter or all"
+    )]
     Population(String),
     /// The blind marks of a tenant could not be made anew.
     #[error("the search marks of a tenant could not be made: the operational log says why")]

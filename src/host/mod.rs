@@ -15,6 +15,7 @@ mod packages;
 mod parts;
 mod recover;
 mod register;
+pub mod reindex;
 mod report;
 mod retention;
 mod rotate;
@@ -23,7 +24,10 @@ mod tasks;
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+};
 
 pub use crate::export::{ExportError, Filter, Range};
 pub use database::{DATABASE, Presence};
@@ -46,7 +50,7 @@ use crate::{
         definitions::Definitions,
         package::Conformance,
         reference::BaseUrl,
-        search::{Listed, Searches},
+        search::{InForce, Listed, Searches},
         terminology::Shipped,
     },
     gate::Gate,
@@ -57,7 +61,7 @@ use crate::{
         mount,
     },
     identity::{Doorman, TokenIssuer, TokenSigner},
-    interaction::mark,
+    interaction::{mark, reindex::renew},
     seal::OwnList,
     store::cluster::{Cluster, Progress},
     terminology::TerminologyServer,
@@ -125,6 +129,7 @@ pub async fn start_with(config: Config, clock: Clock, options: Options) -> Resul
         packages::load(&parts.store, &parts.keyring, &definitions, &Shipped::default()).await?;
     let known = (definitions, conformance);
     let (app, cluster) = assemble(&config, clock.clone(), parts, known)?;
+    renew(&app).await.map_err(|_| StartError::Marks)?;
     for tenant in app.store.tenants().await.map_err(|_| StartError::Marks)? {
         let references = app.integrity.of(&tenant.name);
         let made = mark::make_anew(&app, tenant.id(), references).await;
@@ -196,6 +201,7 @@ fn assemble(
         clock: clock.clone(),
     };
     let searches = Searches::compile(&definitions);
+    let listed = Listed::of(&searches, &config.search.population).map_err(StartError::Population)?;
     let app = App {
         exports: Exports::new(source, config.exports_folder()),
         started: clock.now(),
@@ -203,8 +209,10 @@ fn assemble(
         integrity: config.fhir.integrity(),
         terminology: TerminologyServer::open(&config.terminology, base.as_str())?,
         own: OwnList::of(Listed::own(&searches)),
-        listed: Listed::of(&searches, &config.search.population).map_err(StartError::Population)?,
-        searches,
+        r4: Arc::new(InForce::of_r4(searches, listed)),
+        tenants: ArcSwap::default(),
+        population: config.search.population.clone(),
+        reindex: Notify::new(),
         definitions,
         conformance: ArcSwap::from_pointee(conformance),
         base,

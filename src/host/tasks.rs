@@ -10,7 +10,10 @@ use tokio::{
 };
 
 use super::{packages::take_up_packages, parts::admit, register::Registry};
-use crate::{app::App, config::LedgerConfig, feed::Feed, store::package::PackageName, watch::Readiness};
+use crate::{
+    app::App, config::LedgerConfig, feed::Feed, interaction::reindex, store::package::PackageName,
+    watch::Readiness,
+};
 
 /// How often the database is asked whether it answers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,6 +24,9 @@ const TENANTS: Duration = Duration::from_secs(30);
 
 /// How often packages that were added or taken away are looked for.
 const PACKAGES: Duration = Duration::from_secs(30);
+
+/// How often search parameters that changed are looked for, and reindexes that are to go on.
+const SEARCHES: Duration = Duration::from_secs(2);
 
 /// How often exports that nobody fetched are looked for.
 const EXPORTS: Duration = Duration::from_secs(60);
@@ -47,6 +53,7 @@ impl Tasks {
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(renew_packages(Arc::clone(app), packages));
         tasks.spawn(exports(Arc::clone(app)));
+        tasks.spawn(searches(Arc::clone(app)));
         for feed in feeds {
             tasks.spawn(feed.run());
         }
@@ -114,6 +121,20 @@ async fn exports(app: Arc<App>) {
     loop {
         tick.tick().await;
         app.exports.sweep();
+    }
+}
+
+/// Beside the requests: what another server, or one that was killed, has begun goes on here.
+async fn searches(app: Arc<App>) {
+    let mut tick = every(SEARCHES);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = app.reindex.notified() => {}
+        }
+        if reindex::run_all(&app).await.is_err() {
+            tracing::error!(event = "reindex_stopped");
+        }
     }
 }
 

@@ -75,6 +75,10 @@ pub enum Place {
     Terminology(Terms, ResourceType, Option<LogicalId>),
     /// The same by `POST` of Parameters
     TerminologyBody(Terms, ResourceType),
+    /// `POST /fhir/SearchParameter/$reindex`
+    Reindex,
+    /// `GET /fhir/SearchParameter/$reindex`
+    ReindexStatus,
     /// `GET /openapi.json`
     OpenApi,
     /// `POST /auth/token`
@@ -186,6 +190,11 @@ impl Place {
         let get = matches!(method, Method::Get | Method::Head);
         match (ResourceType::from_name(of), Terms::of(name, of), method) {
             (Some(kind), None, Method::Post) if name == "$validate" => Self::Validate(kind, None),
+            (Some(ResourceType::SEARCH_PARAMETER), _, _) if name == "$reindex" => match method {
+                Method::Post => Self::Reindex,
+                Method::Get => Self::ReindexStatus,
+                _ => Self::Unknown,
+            },
             (Some(kind), Some(operation), Method::Post) => Self::TerminologyBody(operation, kind),
             (Some(kind), Some(operation), _) if get => Self::Terminology(operation, kind, None),
             _ => Self::Unknown,
@@ -248,6 +257,8 @@ impl Place {
             Self::ChangeMeta(_, _, MetaChange::Delete) => "meta-delete",
             Self::Everything(..) => "everything",
             Self::Terminology(operation, ..) | Self::TerminologyBody(operation, _) => operation.name(),
+            Self::Reindex => "reindex",
+            Self::ReindexStatus => "reindex-status",
             Self::OpenApi => "openapi",
             Self::Token => "token",
             Self::Jwks => "jwks",

@@ -25,7 +25,7 @@ pub const BODY_MIB_MAX: u64 = 16;
 
 /// Where a route leads. Segments are read from the path by [`Place::parse`], so that one table serves both the
 /// router and the tests that demand cases for every route.
-pub const ROUTES: [(Method, &str); 60] = [
+pub const ROUTES: [(Method, &str); 62] = [
     (Method::Get, "/fhir/metadata"),
     (Method::Get, "/fhir/.well-known/smart-configuration"),
     (Method::Post, "/fhir"),
@@ -56,6 +56,8 @@ pub const ROUTES: [(Method, &str); 60] = [
     (Method::Post, "/fhir/<kind>/$expand"),
     (Method::Get, "/fhir/<kind>/$translate"),
     (Method::Post, "/fhir/<kind>/$translate"),
+    (Method::Post, "/fhir/<kind>/$reindex"),
+    (Method::Get, "/fhir/<kind>/$reindex"),
     (Method::Get, "/fhir/<kind>/<id>/$validate-code"),
     (Method::Get, "/fhir/<kind>/<id>/$expand"),
     (Method::Get, "/fhir/<kind>/<id>/$translate"),

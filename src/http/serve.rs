@@ -18,8 +18,8 @@ use crate::{
     identity::Caller,
     interaction::{
         Ask, Failure, Return, audit, audit_events, binary, bundle, condition, create, delete, disclosures,
-        everything, exports, finish, history, metadata, operations, patch, read, recognise, search, subset,
-        terminology, token, update,
+        everything, exports, finish, history, metadata, operations, patch, read, recognise, reindex, search,
+        subset, terminology, token, update,
     },
     ledger::{Access, Audited, Down, QUERY_BYTES_MAX},
     refusal::Refusal,
@@ -83,6 +83,10 @@ async fn run(
     match place {
         // Five places are for everybody: they tell of the server, not of anybody's record.
         Place::Metadata | Place::SmartConfiguration | Place::OpenApi | Place::Jwks | Place::Token => {
+            // Who says who it is learns of its tenant's own search parameters; a credential that does not hold is none.
+            if matches!(place, Place::Metadata) {
+                access.caller = who(app, &incoming).await.ok();
+            }
             incoming.place = place;
             negotiate::check(&incoming)?;
             public(app, access, incoming).await
@@ -200,6 +204,8 @@ async fn known(app: &App, ask: &Ask, incoming: Incoming) -> Result<Audited<Answe
         | Place::ChangeMeta(..)
         | Place::Terminology(..)
         | Place::TerminologyBody(..)
+        | Place::Reindex
+        | Place::ReindexStatus
         | Place::Everything(..)) => Box::pin(operation(app, ask, place, query, body)).await,
         Place::Disclosures(id) => Box::pin(disclosures::run(app, ask, &id, query)).await,
         Place::ExportStart => Box::pin(exports::kick_off(app, ask, body)).await,
@@ -225,6 +231,8 @@ async fn operation(
         Place::Validate(kind, id) => {
             operations::validate(app, ask, kind, id.as_ref(), query.unwrap_or_default(), body).await
         }
+        Place::Reindex => reindex::kick_off(app, ask).await,
+        Place::ReindexStatus => reindex::status(app, ask).await,
         Place::Meta(kind, id) => operations::meta(app, ask, kind, &id).await,
         Place::ChangeMeta(kind, id, change) => {
             operations::change_meta(app, ask, kind, &id, change, body).await

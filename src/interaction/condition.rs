@@ -19,7 +19,7 @@ use super::{
     desk::{Desk, Ready},
     forbidden,
     open::Record,
-    parse_body, patch, search, update, written,
+    parse_body, patch, reindex, search, update, written,
 };
 use crate::{
     answer::Answer,
@@ -163,7 +163,7 @@ pub(super) async fn store(
         let head = create::head(app, kind, &id, ready.version, ready.updated);
         let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], released, answer).await {
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }
@@ -294,7 +294,7 @@ pub(super) async fn apply(
         let head = create::head(app, kind, &id, ready.version, ready.updated);
         let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }
@@ -329,7 +329,7 @@ pub async fn delete(
         let mut answer = Answer::empty(204);
         answer.version = Some(tombstone.version.number);
         match app.ledger.commit(&ask.access, vec![tombstone], released, Opened::from_caller(answer)).await {
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

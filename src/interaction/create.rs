@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     ATTEMPTS_MAX, Ask, Failure, Head, Return, condition,
     desk::{Desk, Draft},
-    forbidden, hold, malformed, parse_body, written,
+    forbidden, hold, malformed, parse_body, reindex, written,
 };
 use crate::{
     answer::Answer,
@@ -57,7 +57,7 @@ pub(super) async fn store(
         let answer = written(201, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Somebody else has just made the patient's key, or created under the same condition: look again.
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

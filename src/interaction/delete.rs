@@ -1,6 +1,6 @@
 //! delete (FHIR R4 http.html#delete): a tombstone over the current version; earlier ones stay in the history.
 
-use super::{ATTEMPTS_MAX, Ask, Failure, desk::Desk, forbidden, open::open_permitted};
+use super::{ATTEMPTS_MAX, Ask, Failure, desk::Desk, forbidden, open::open_permitted, reindex};
 use crate::{
     answer::Answer,
     app::App,
@@ -33,7 +33,7 @@ pub async fn run(
         let mut answer = Answer::empty(204);
         answer.version = Some(written.version.number);
         match app.ledger.commit(&ask.access, vec![written], Vec::new(), Opened::from_caller(answer)).await {
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

@@ -30,6 +30,7 @@ use crate::{
         meta,
         outcome::{IssueCode, Problem},
         relation::{self, RELATIONS_MAX, Relation, RelationKind},
+        search::InForce,
     },
     gate::{Act, Facts, Permit, Relations},
     identity::Caller,
@@ -56,6 +57,8 @@ pub(super) struct Desk<'a> {
     app: &'a App,
     caller: &'a Arc<Caller>,
     keys: Arc<TenantKeys>,
+    /// What marks are made by.
+    known: Arc<InForce>,
     view: View,
     /// meta.lastUpdated of everything the submission writes.
     now: DateTime<Utc>,
@@ -106,6 +109,7 @@ impl<'a> Desk<'a> {
             app,
             caller,
             keys,
+            known: app.in_force(caller.tenant()),
             view,
             now: meta::to_shown(now),
             patients: HashMap::new(),
@@ -216,7 +220,8 @@ impl<'a> Desk<'a> {
         let mut change =
             self.seal(Place { kind, key, version, deleted: false }, base, &patients, &plain, relations)?;
         let references = self.side().mode();
-        change.marks = Marking { app: self.app, keys: &self.keys, references }.of(kind, resource);
+        let marking = Marking { app: self.app, keys: &self.keys, references, known: &self.known };
+        (change.marks, change.marked_by) = (marking.of(kind, resource), Some(self.known.generation));
         if let [one] = patients.as_slice() {
             let own = self.data_key(one)?.own().map_err(KeyError::from)?;
             let (tenant, app) = (self.keys.as_ref(), self.app);
@@ -258,6 +263,7 @@ impl<'a> Desk<'a> {
             marks: Vec::new(),
             own_marks: None,
             criteria: Vec::new(),
+            marked_by: None,
         };
         let version = self.name(&change, &plain, record.patients);
         Ok(Written { permit, version, change })
@@ -396,6 +402,7 @@ impl<'a> Desk<'a> {
             marks: Vec::new(),
             own_marks: None,
             criteria: Vec::new(),
+            marked_by: None,
         })
     }
 

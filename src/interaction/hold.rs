@@ -14,6 +14,7 @@ use crate::{
         kinds::ResourceType,
         outcome::{IssueCode, Problem},
         package::Conformance,
+        search::added,
         terminology::{Question, Terms, Told, once},
         validate::{
             PROBLEMS_MAX, Wanted, problems,
@@ -23,8 +24,8 @@ use crate::{
     refusal::Refusal,
 };
 
-/// The problems of a resource with R4 and, if that refuses nothing, with the profiles it claims and are known, and with one
-/// that is named beside them.
+/// The problems of a resource with R4 and, if that refuses nothing, with what it defines and with the profiles it claims and
+/// are known, and with one that is named beside them.
 pub(super) async fn all(
     app: &App,
     resource: &Value,
@@ -34,6 +35,9 @@ pub(super) async fn all(
 ) -> Vec<Problem> {
     let mut found = problems(&app.definitions, resource, Some(kind), wanted);
     let claims = !found.iter().any(Problem::refuses);
+    if claims {
+        found.extend(defined(app, resource));
+    }
     if claims || named.is_some() {
         let by = By { claims, named };
         let judged = by_profiles(app, &[(resource, by)], wanted).await;
@@ -57,8 +61,9 @@ pub(super) async fn hold_bundle(app: &App, bundle: &Value) -> Result<(), Failure
         let (places, resources): (Vec<usize>, Vec<_>) =
             resources.map(|(at, resource)| (at, (resource, By { claims: true, named: None }))).unzip();
         let judged = by_profiles(app, &resources, Wanted::Refusals).await;
-        for (index, problems) in places.into_iter().zip(judged) {
-            for problem in problems {
+        let own = resources.iter().map(|(resource, _)| defined(app, resource));
+        for (index, (own, problems)) in places.into_iter().zip(own.zip(judged)) {
+            for problem in own.into_iter().chain(problems) {
                 let inside =
                     problem.expression.as_deref().and_then(|at| at.split_once('.')).map(|(_, at)| at);
                 let at = match inside {
@@ -73,6 +78,12 @@ pub(super) async fn hold_bundle(app: &App, bundle: &Value) -> Result<(), Failure
         }
     }
     if found.iter().any(Problem::refuses) { Err(Refusal::Invalid(found).into()) } else { Ok(()) }
+}
+
+/// What is wrong with the search parameter that a resource defines, if it defines one.
+fn defined(app: &App, resource: &Value) -> Vec<Problem> {
+    let definition = added::Definition::of(resource);
+    definition.and_then(|one| added::compile(&app.definitions, &one).err()).unwrap_or_default()
 }
 
 /// By which profiles a resource is judged.

@@ -11,10 +11,10 @@ use crate::{
     config::References,
     fhir::{
         kinds::ResourceType,
-        search::{Compiled, Mark},
+        search::{Compiled, InForce, Mark},
     },
     seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
-    store::search::View,
+    store::{Row, search::View, write::Place},
     tenant::TenantId,
 };
 
@@ -28,26 +28,20 @@ const AT_ONCE: i64 = 1_000;
 /// # Errors
 /// [`Failure`] when the database is away or a record does not open.
 pub async fn make_anew(app: &App, tenant: TenantId, references: References) -> Result<u64, Failure> {
-    let digest = list_digest(&app.listed, references);
+    let (keys, known) = (app.keyring.tenant(tenant)?, app.in_force(tenant));
+    let digest = list_digest(&keys, &[&known.listed], references);
     if app.store.search_list(tenant).await?.as_deref() == Some(&digest) {
         return Ok(0);
     }
-    let keys = app.keyring.tenant(tenant)?;
     let view = View { tenant, actor: None, now: app.clock.now() };
-    let marking = Marking { app, keys: &keys, references };
+    let marking = Marking { app, keys: &keys, references, known: &known };
     let (mut after, mut seen) = (None, 0_u64);
     loop {
         let rows = app.store.current_after(tenant, after, AT_ONCE).await?;
         let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < AT_ONCE;
-        let mut marked = Vec::with_capacity(rows.len());
-        for row in &rows {
-            after = Some((row.at.kind, row.at.key));
-            seen += 1;
-            let Some(opened) = open_for_marks(app, &keys, &view, row).await? else { continue };
-            let its = opened.examine(&(&marking, row.at.kind), of_plain);
-            marked.push(((tenant.0, row.at.kind.code(), row.at.key), row.at.version, its));
-        }
-        app.store.remark(marked).await?;
+        after = rows.last().map(|row| (row.at.kind, row.at.key)).or(after);
+        seen = seen.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
+        app.store.remark(marking.of_rows(&view, &rows).await?).await?;
         if last {
             break;
         }
@@ -66,15 +60,31 @@ pub(super) struct Marking<'a> {
     pub(super) app: &'a App,
     pub(super) keys: &'a TenantKeys,
     pub(super) references: References,
+    pub(super) known: &'a InForce,
 }
 
 impl Marking<'_> {
+    /// The blind marks of the records in these rows; one whose keys are gone is left out.
+    pub(super) async fn of_rows(
+        &self,
+        view: &View,
+        rows: &[Row],
+    ) -> Result<Vec<(Place, i32, Vec<BlindMark>)>, Failure> {
+        let mut marked = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(opened) = open_for_marks(self.app, self.keys, view, row).await? else { continue };
+            let its = opened.examine(&(self, row.at.kind), of_plain);
+            marked.push(((view.tenant.0, row.at.kind.code(), row.at.key), row.at.version, its));
+        }
+        Ok(marked)
+    }
+
     /// The blind marks of a resource, each once.
     pub(super) fn of(&self, kind: ResourceType, resource: &Value) -> Vec<BlindMark> {
-        let Self { app, keys, references } = self;
+        let Self { app, keys, references, known } = self;
         let mut found = Vec::new();
         let mut visit = |parameter: &Compiled, mark: Mark<'_>| found.push(keys.mark(parameter, &mark));
-        app.listed.marks(kind, resource, &app.base, &mut visit);
+        known.marks(kind, resource, &app.base, &mut visit);
         if *references == References::Enforce {
             found.extend(referrer_marks(keys, &app.base, resource));
         }

@@ -1,5 +1,7 @@
 //! What the server says of itself: CapabilityStatement, SMART configuration, its own JWKS.
 
+use std::sync::Arc;
+
 use custodia_audit::Kind;
 
 use super::Failure;
@@ -36,7 +38,7 @@ pub const SYSTEM: [SystemInteraction; 4] = [
 ];
 
 /// The operations.
-pub const OPERATIONS: [Operation; 11] = {
+pub const OPERATIONS: [Operation; 12] = {
     const fn every(name: &'static str, definition: &'static str) -> Operation {
         Operation { name, definition, of: None }
     }
@@ -47,6 +49,10 @@ pub const OPERATIONS: [Operation; 11] = {
         every("meta-delete", "Resource-meta-delete"),
         Operation { of: Some(ResourceType::PATIENT), ..every("everything", "Patient-everything") },
         Operation { of: Some(ResourceType::ENCOUNTER), ..every("everything", "Encounter-everything") },
+        Operation {
+            of: Some(ResourceType::SEARCH_PARAMETER),
+            ..every("reindex", "urn:custodia:operation:SearchParameter-reindex")
+        },
         Operation { of: Some(ResourceType::CODE_SYSTEM), ..every("lookup", "CodeSystem-lookup") },
         Operation {
             of: Some(ResourceType::CODE_SYSTEM),
@@ -63,12 +69,14 @@ pub const OPERATIONS: [Operation; 11] = {
 /// # Errors
 /// [`Failure`] as every interaction.
 pub async fn run(app: &App, access: &Access) -> Result<Audited<Answer>, Failure> {
+    // Whoever says who it is is told of its tenant's own search parameters, too.
+    let known = access.caller.as_ref().map_or_else(|| Arc::clone(&app.r4), |who| app.in_force(who.tenant()));
     let types: Vec<ResourceType> = ResourceType::all().collect();
     let mounted = Mounted {
         base: &app.base,
         software_version: env!("CARGO_PKG_VERSION"),
-        date: app.started,
-        searches: &app.searches,
+        date: known.since.map_or(app.started, |since| since.max(app.started)),
+        searches: &known.searches,
         types: &types,
         interactions: &INTERACTIONS,
         system: &SYSTEM,

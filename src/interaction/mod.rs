@@ -25,6 +25,7 @@ pub mod operations;
 pub mod patch;
 pub mod read;
 pub mod recognise;
+pub mod reindex;
 pub mod search;
 pub mod terminology;
 pub mod token;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, hold, malformed,
-    open::open_permitted, parse_body, patch, written,
+    open::open_permitted, parse_body, patch, reindex, written,
 };
 use crate::{
     answer::Answer,
@@ -230,7 +230,7 @@ pub async fn change_meta(
         let head = create::head(app, kind, id, ready.version, ready.updated);
         let answer = written(200, Return::Representation, &head, returned(&ready.json), Vec::new());
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

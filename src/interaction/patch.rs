@@ -11,7 +11,7 @@ use super::{
     desk::{Desk, Draft, Ready},
     forbidden, hold, malformed,
     open::open_permitted,
-    parse_body, update, written,
+    parse_body, reindex, update, written,
 };
 use crate::{
     answer::Answer,
@@ -80,7 +80,7 @@ pub(super) async fn store(
         let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
             // Another write was faster: the patch is applied to what that one left.
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

@@ -7,7 +7,7 @@ use super::{
     desk::{Desk, Draft, Ready},
     forbidden, malformed,
     open::open_permitted,
-    parse_body, written,
+    parse_body, reindex, written,
 };
 use crate::{
     answer::Answer,
@@ -55,7 +55,7 @@ pub(super) async fn store(
         let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Another write was faster. With If-Match the next look refuses; without it this one goes on top.
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::draft::{Changes, Draft};
 use crate::store::{
     criterion::{self, Counter},
+    reindex,
     write::{self, Base, NewVersion, Place},
 };
 
@@ -29,10 +30,14 @@ pub(super) async fn stale(
         changes().flat_map(|c| c.counters().map(|(counter, _)| counter)).collect();
     counters.sort_unstable();
     counters.dedup();
-    let (current, held, moves) = futures_util::try_join!(
+    let mut tenants: Vec<i32> = changes().filter(|c| c.marked_by.is_some()).map(|c| c.at.tenant.0).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    let (current, held, moves, generations) = futures_util::try_join!(
         write::lock_current(connection, &places),
         write::held_keys(connection, &keys),
-        criterion::lock(connection, &counters)
+        criterion::lock(connection, &counters),
+        reindex::generations(connection, tenants)
     )?;
     let mut moved: HashSet<Counter> = HashSet::new();
     let mut taken: HashSet<Place> = HashSet::new();
@@ -50,7 +55,12 @@ pub(super) async fn stale(
             let unmoved = change
                 .counters()
                 .all(|(counter, seen)| moves.get(&counter) == Some(&seen) && !moved.contains(&counter));
-            base && keys_free && unmoved && !taken.contains(&change.place())
+            // INVARIANT: what is committed after a reindex was announced bears the marks that it makes
+            // (`what_is_written_while_a_reindex_runs_is_found`).
+            let is_marked = change.marked_by.is_none_or(|generation| {
+                generation == generations.get(&change.at.tenant.0).copied().unwrap_or(0)
+            });
+            is_marked && base && keys_free && unmoved && !taken.contains(&change.place())
         });
         if stands {
             for (change, _) in changes {

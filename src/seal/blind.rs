@@ -111,15 +111,23 @@ impl TenantKeys {
     }
 }
 
-/// SHA-256 over what decides which marks a record bears: the generation, the names on the list, and whether what refers
-/// to a record is marked.
+/// SHA-256 over what decides which marks a record bears: the generation, the names on the lists (of what the tenant
+/// defines itself, an HMAC under its key), and whether what refers to a record is marked.
 #[must_use]
-pub fn list_digest(listed: &Listed, references: References) -> [u8; 32] {
+pub fn list_digest(keys: &TenantKeys, lists: &[&Listed], references: References) -> [u8; 32] {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(&[GENERATION]);
-    for name in listed.names() {
-        context.update(name.as_bytes());
-        context.update(b"\n");
+    for listed in lists {
+        for one in listed.all() {
+            let name = listed.name(one);
+            match one.definition() {
+                Some(text) => {
+                    context.update(&keys.proof_of(&[b"search parameter", name.as_bytes(), text.as_bytes()]))
+                }
+                None => context.update(name.as_bytes()),
+            }
+            context.update(b"\n");
+        }
     }
     if references == References::Enforce {
         context.update(b"referrers\n");

@@ -1,10 +1,16 @@
-//! Sealing where a page of a search begins: links are written down in places where records are not.
+//! Sealing what searches stand on: where a page begins, and the search parameters a tenant adds.
+//!
+//! Links are written down in places where records are not.
 
 use super::{
     envelope::{Binding, Compression, Content, OpenError, Sealed},
     keyring::{KeyError, TenantKeys},
     opened::Opened,
 };
+use crate::fhir::search::added::Definition;
+
+/// What binds definitions apart from cursors, which are bound to an account's 16 bytes first.
+const ADDED: &[u8] = b"search parameters";
 
 impl TenantKeys {
     /// Seals where a page of a search begins: what is known of it, then what was worked out of a record.
@@ -33,5 +39,23 @@ impl TenantKeys {
         let plain = self.cursor.open(Content::Cursor, &Binding::new(bound_to), sealed)?;
         let (head, place) = plain.split_first_chunk::<N>().ok_or(OpenError::Plaintext)?;
         Ok((*head, Opened::new(place.to_vec())))
+    }
+
+    /// Seals the search parameters a tenant adds; `place` says which of them, and of which generation.
+    ///
+    /// # Errors
+    /// [`KeyError::Seal`] when sealing fails.
+    pub fn seal_definitions(&self, place: &[u8], all: &[Definition]) -> Result<Sealed, KeyError> {
+        let plain = Definition::write_all(all);
+        Ok(self.cursor.seal(Content::Cursor, Compression::None, &Binding::new(&[ADDED, place]), &plain)?)
+    }
+
+    /// Opens what [`TenantKeys::seal_definitions`] sealed.
+    ///
+    /// # Errors
+    /// [`OpenError`] when it does not stand in this place.
+    pub fn open_definitions(&self, place: &[u8], sealed: &Sealed) -> Result<Vec<Definition>, OpenError> {
+        let plain = self.cursor.open(Content::Cursor, &Binding::new(&[ADDED, place]), sealed)?;
+        Ok(Definition::read_all(&plain))
     }
 }

@@ -80,6 +80,8 @@ impl<T> Opened<T> {
 pub trait Undisclosing {}
 
 impl Undisclosing for bool {}
+/// A definition says where a search looks, and nothing of anybody.
+impl Undisclosing for crate::fhir::search::added::Definition {}
 impl Undisclosing for (crate::fhir::kinds::ResourceType, uuid::Uuid) {}
 impl<T> Undisclosing for Opened<T> {}
 impl<T: Undisclosing> Undisclosing for Vec<T> {}

@@ -218,7 +218,7 @@ impl Store {
     }
 }
 
-async fn set(
+pub(super) async fn set(
     connection: &AsyncPgConnection,
     marked: &[(Place, i32, Vec<BlindMark>)],
 ) -> diesel::QueryResult<()> {

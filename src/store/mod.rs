@@ -14,6 +14,7 @@ pub mod lane;
 pub mod mark;
 pub mod migrate;
 pub mod package;
+pub mod reindex;
 pub mod retention;
 pub mod row;
 pub mod search;

@@ -47,6 +47,8 @@ pub struct NewVersion {
     pub own_marks: Option<OwnMarks>,
     /// Counters of the conditions under which it is written.
     pub criteria: Vec<Criterion>,
+    /// The generation of the tenant's search parameters that its marks were made by; of a tombstone none.
+    pub marked_by: Option<i64>,
 }
 
 /// What a new version stands on. Anything else at commit time makes it stale.

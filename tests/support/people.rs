@@ -43,19 +43,22 @@ pub enum Person {
     Auditor,
     /// Privacy officer.
     PrivacyOfficer,
+    /// Administrator of what can be searched by.
+    Administrator,
     /// Physician of the other tenant, whose Practitioner record is spelled as the physician's.
     Foreigner,
 }
 
 impl Person {
     /// Everybody.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Physician,
         Self::Stranger,
         Self::Nurse,
         Self::FrontDesk,
         Self::Auditor,
         Self::PrivacyOfficer,
+        Self::Administrator,
         Self::Foreigner,
     ];
 
@@ -69,6 +72,7 @@ impl Person {
             Self::FrontDesk => "desk",
             Self::Auditor => "watch",
             Self::PrivacyOfficer => "discreet",
+            Self::Administrator => "index",
             Self::Foreigner => "far",
         }
     }
@@ -80,6 +84,7 @@ impl Person {
             Self::FrontDesk => "front-desk",
             Self::Auditor => "auditor",
             Self::PrivacyOfficer => "privacy-officer",
+            Self::Administrator => "administrator",
         }
     }
 
@@ -90,14 +95,14 @@ impl Person {
             Self::Physician | Self::Foreigner => Some("Practitioner/grey"),
             Self::Stranger => Some("Practitioner/cold"),
             Self::Nurse => Some("Practitioner/ray"),
-            Self::FrontDesk | Self::Auditor | Self::PrivacyOfficer => None,
+            Self::FrontDesk | Self::Auditor | Self::PrivacyOfficer | Self::Administrator => None,
         }
     }
 
     pub(crate) fn account(self, tenants: &Tenants) -> Account {
         let tenant = if self == Self::Foreigner { &tenants.other } else { &tenants.clinic };
         let purpose = match self {
-            Self::Auditor => Purpose::Audit,
+            Self::Auditor | Self::Administrator => Purpose::Audit,
             Self::PrivacyOfficer => Purpose::PatientRequest,
             _ => Purpose::Treat,
         };

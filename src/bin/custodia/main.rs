@@ -129,7 +129,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             return demo::run(&arguments, &home);
         }
         Command::Witness(witness) => wait(witness::run(&witness))?,
-        Command::Search(search) => search::run(&search, &read()?)?,
+        Command::Search(search) => wait(search::run(&search, &read()?))?,
         Command::Serve => serve::run(read()?)?,
         Command::Migrate => wait(migrate::run(&read()?))?,
         Command::Keys(keys) => wait(keys::run(&keys, &read()?))?,

@@ -40,7 +40,7 @@ fn of_filter(query: &Query, filter: &Filter, listed: &Listed, own: &Listed) -> S
         return format!("{name}: followed to {}, each record opened", targets.join(", "));
     }
     if let Filter::Has(has) = filter {
-        let (source, parameter) = (has.source.name(), has.parameter.code);
+        let (source, parameter) = (has.source.name(), has.parameter.code.as_ref());
         return format!("{name}: followed back from {source} by {parameter}, each record opened");
     }
     if filter.ids().is_some() {

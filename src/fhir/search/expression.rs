@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
         if targets.is_empty() {
             return Err(unsupported("a path leads on from references alone, and to types they may point at"));
         }
-        let depth = depth.along(parameter.code)?;
+        let depth = depth.along(&parameter.code)?;
         let (start, before, mut end, mut is_defined) = (self.rest, self.undefined, None, false);
         let filter = chained(parameter, targets, |kind| {
             (self.rest, self.undefined) = (start, false);
@@ -230,7 +230,7 @@ impl<'a> Reader<'a> {
     fn compare(&mut self, parameter: &Arc<Compiled>) -> Result<Filter, Problem> {
         let operator = self.operator();
         let value = self.value()?;
-        let refused = |(issue, what): (IssueCode, &'static str)| refuse(issue, parameter.code, what);
+        let refused = |(issue, what): (IssueCode, &'static str)| refuse(issue, &parameter.code, what);
         if operator == "pr" {
             return match value.as_str() {
                 "true" => Ok(Filter::Missing(Arc::clone(parameter), false)),
@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
             | (_, "po" | "ss" | "sb" | "in" | "ni" | "re") => {
                 return Err(refuse(
                     IssueCode::NotSupported,
-                    parameter.code,
+                    &parameter.code,
                     "it has no such operator in a _filter",
                 ));
             }

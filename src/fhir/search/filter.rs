@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::outcome::{IssueCode, Problem};
 use super::super::reference::BaseUrl;
+use super::compiler::Start;
 use super::date::DateRange;
 use super::index::{Compiled, Part, Searches, Source};
 use super::parameters::{self, Kind};
-use super::path::Start;
 use super::term::{Modifier, Reading, Target, Term, split};
 use super::{ALTERNATIVES_MAX, LINKS_MAX, Prefix};
 
@@ -91,11 +91,11 @@ impl Filter {
 
     /// The names of the parameters it asks about, on the record itself.
     #[must_use]
-    pub fn codes(&self) -> Vec<&'static str> {
+    pub fn codes(&self) -> Vec<&str> {
         match self {
-            Self::Values(values) => vec![values.parameter.code],
-            Self::Missing(parameter, _) => vec![parameter.code],
-            Self::Chain(chain) => vec![chain.parameter.code],
+            Self::Values(values) => vec![values.parameter.code.as_ref()],
+            Self::Missing(parameter, _) => vec![parameter.code.as_ref()],
+            Self::Chain(chain) => vec![chain.parameter.code.as_ref()],
             Self::Has(_) => Vec::new(),
             Self::All(several) | Self::Any(several) => several.iter().flat_map(Self::codes).collect(),
             Self::Not(one) => one.codes(),
@@ -271,21 +271,21 @@ impl Grammar<'_> {
             None => (name, None),
         };
         let (code, modifier) = head.split_once(':').unwrap_or((head, ""));
-        let defined = parameters::find(kind, code)?;
         let Some(parameter) = self.searches.find(kind, code) else {
+            let defined = parameters::find(kind, code)?;
             let what = "this server does not support it, and ignores no filter";
             return Some(Err(refuse(IssueCode::NotSupported, defined.code, what)));
         };
         let read = match (Modifier::parse(modifier), chained) {
             (Some(modifier), Some(rest)) => self.chain(parameter, modifier, rest, value, depth),
             (Some(modifier), None) if modifier.fits(parameter) => self.plain(parameter, modifier, value),
-            _ => Err(modifier_unsupported(parameter.code)),
+            _ => Err(modifier_unsupported(&parameter.code)),
         };
         Some(read)
     }
 
     fn plain(self, parameter: &Arc<Compiled>, modifier: Modifier, value: &str) -> Result<Filter, Problem> {
-        let code = parameter.code;
+        let code = parameter.code.as_ref();
         if modifier == Modifier::Missing {
             return match value {
                 "true" => Ok(Filter::Missing(Arc::clone(parameter), true)),
@@ -319,7 +319,7 @@ impl Grammar<'_> {
         value: &str,
         depth: usize,
     ) -> Result<Filter, Problem> {
-        let code = parameter.code;
+        let code = parameter.code.as_ref();
         let targets = match modifier {
             _ if parameter.kind != Kind::Reference => Vec::new(),
             Modifier::None => parameter.targets(),
@@ -374,7 +374,7 @@ pub(super) fn chained(
         (_, Some(problem)) => Err(problem),
         (true, None) => {
             let what = "what it points at has no such parameter";
-            Err(refuse(IssueCode::NotSupported, parameter.code, what))
+            Err(refuse(IssueCode::NotSupported, &parameter.code, what))
         }
     }
 }

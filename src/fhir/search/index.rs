@@ -6,6 +6,7 @@
 //! resource that stands inside the Bundle), `Location.near` (geography), and `_content` and `_text` (full
 //! text). `_query` names no query that this server has.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -14,9 +15,10 @@ use super::super::compartment;
 use super::super::definitions::Definitions;
 use super::super::kinds::{LogicalId, ResourceType};
 use super::super::reference::BaseUrl;
+use super::compiler::{Compiler, Context, Start};
 use super::composite;
 use super::parameters::{self, Kind, Parameter};
-use super::path::{Compiler, Context, Datatype, Path, Start};
+use super::path::{Datatype, Path};
 
 /// A parameter of one type that can be searched for.
 #[derive(Clone, Debug)]
@@ -24,11 +26,13 @@ pub struct Compiled {
     /// The type it belongs to.
     pub of: ResourceType,
     /// Its name in a query, without modifiers.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The kind of its values.
     pub kind: Kind,
     /// Whether a record is filed under every Patient that its References point at (`compartment::patients`).
     pub files_under_patients: bool,
+    /// What defines it, if R4 does not: a tenant ([`super::added`]).
+    pub(super) added: Option<Box<str>>,
     /// Where its values come from.
     pub(super) source: Source,
 }
@@ -61,6 +65,18 @@ pub(super) struct Component {
 }
 
 impl Compiled {
+    /// Whether a tenant defined it and not R4.
+    #[must_use]
+    pub const fn is_added(&self) -> bool {
+        self.added.is_some()
+    }
+
+    /// What defines it, if R4 does not.
+    #[must_use]
+    pub fn definition(&self) -> Option<&str> {
+        self.added.as_deref()
+    }
+
     /// The places of its values; none of a composite.
     #[must_use]
     pub fn paths(&self) -> &[Path] {
@@ -129,7 +145,7 @@ impl Compiled {
 }
 
 /// All of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Searches {
     /// In the order of [`ResourceType::all`], whose codes count from 1; sorted by code.
     types: Vec<Vec<Arc<Compiled>>>,
@@ -143,17 +159,32 @@ impl Searches {
         let types = ResourceType::all().map(|kind| {
             let mut found: Vec<Arc<Compiled>> =
                 parameters::of(kind).filter_map(|one| compile(compiler, kind, one).map(Arc::new)).collect();
-            found.sort_unstable_by_key(|one| one.code);
+            found.sort_unstable_by(|a, b| a.code.cmp(&b.code));
             found
         });
         Self { types: types.collect() }
     }
 
-    /// The parameter of this name for this type; `None` if R4 has none, or it was not compiled.
+    /// These and others beside them.
+    #[must_use]
+    pub fn with(&self, added: &[Arc<Compiled>]) -> Self {
+        let mut all = self.clone();
+        for one in added {
+            let place = usize::from(one.of.code().unsigned_abs()).saturating_sub(1);
+            if let Some(of_type) = all.types.get_mut(place)
+                && let Err(at) = of_type.binary_search_by(|other| other.code.cmp(&one.code))
+            {
+                of_type.insert(at, Arc::clone(one));
+            }
+        }
+        all
+    }
+
+    /// The parameter of this name for this type; `None` if there is none, or it was not compiled.
     #[must_use]
     pub fn find(&self, kind: ResourceType, code: &str) -> Option<&Arc<Compiled>> {
         let all = self.of(kind);
-        all.get(all.binary_search_by(|one| one.code.cmp(code)).ok()?)
+        all.get(all.binary_search_by(|one| one.code.as_ref().cmp(code)).ok()?)
     }
 
     /// The parameters of a type, those of every type among them, in alphabetical order.
@@ -183,11 +214,12 @@ fn compile(compiler: Compiler<'_>, of: ResourceType, parameter: &Parameter) -> O
         Source::Paths(paths) => parameter.kind == Kind::Reference && files_under_patients(of, paths),
         _ => false,
     };
-    Some(Compiled { of, code: parameter.code, kind: parameter.kind, files_under_patients, source })
+    let (code, kind) = (Cow::Borrowed(parameter.code), parameter.kind);
+    Some(Compiled { of, code, kind, files_under_patients, added: None, source })
 }
 
 /// Tries it: a record with one reference at the path must be filed under whom it names.
-fn files_under_patients(of: ResourceType, paths: &[Path]) -> bool {
+pub(super) fn files_under_patients(of: ResourceType, paths: &[Path]) -> bool {
     let (Some(base), Some(id)) = (BaseUrl::parse("https://example.org"), LogicalId::parse("0")) else {
         return false;
     };
@@ -222,7 +254,7 @@ fn composite_of(compiler: Compiler<'_>, of: ResourceType, parameter: &Parameter)
 /// Whether values of a datatype can be compared as a kind of parameter (FHIR R4 search.html#ptypes).
 ///
 /// `SampledData`, which R4 names for three quantity parameters, is many numbers and no quantity: it is left out.
-fn takes(kind: Kind, datatype: Datatype) -> bool {
+pub(super) fn takes(kind: Kind, datatype: Datatype) -> bool {
     use Datatype as D;
     match kind {
         Kind::String => matches!(datatype, D::Text | D::HumanName | D::Address | D::Code | D::Uri),

@@ -5,9 +5,9 @@
 use serde_json::Value;
 
 use super::super::reference::BaseUrl;
+use super::compiler::Start;
 use super::index::Part;
 use super::listed::{Mark, of_term, of_value};
-use super::path::Start;
 use super::term::{Modifier, Term};
 
 /// The most marks of one part; a part with more bears [`EVERYTHING`] in their place.

@@ -35,7 +35,7 @@ use super::grams;
 use super::holds::{interval, local, texts};
 use super::index::{Compiled, Searches, Source};
 use super::joint::{of_parts, of_terms};
-use super::lists::{DEFAULT, NEVER, OWN};
+use super::lists::{DEFAULT, Named, OWN, can_be_listed};
 use super::parameters::Kind;
 use super::path::{Datatype, Path};
 use super::rungs;
@@ -52,11 +52,12 @@ const DAYS: (i32, i32) = (657_072, 803_168);
 const ASKED_MAX: usize = 256;
 
 /// The list in force.
+#[derive(Default)]
 pub struct Listed {
     /// In the order of [`ResourceType::all`].
     types: Vec<Vec<Arc<Compiled>>>,
     /// Of the texts among them, those that are marked piece by piece.
-    pieces: HashSet<(ResourceType, &'static str)>,
+    pieces: HashSet<(ResourceType, Cow<'static, str>)>,
 }
 
 /// What is marked of a value.
@@ -86,47 +87,49 @@ impl Listed {
     /// A span of days is this power of two times as long as the one in it.
     pub const SPAN_BITS: u32 = 3;
 
-    /// The default list with what else is named: `Type.parameter`, of a text also `Type.parameter:contains`, or `all` for
-    /// everything that can be.
+    /// The default list with what else is named: `Type.parameter`, `added:Type.parameter` for one that tenants add, of a text
+    /// also `Type.parameter:contains`, or `all` for everything that can be.
     ///
     /// # Errors
     /// The first name that no parameter has, or that is never listed.
     pub fn of(searches: &Searches, more: &[String]) -> Result<Self, String> {
-        let mut pieces = HashSet::new();
-        for name in more.iter().filter(|name| *name != "all") {
-            let (name_alone, in_pieces) =
-                name.strip_suffix(":contains").map_or((&**name, false), |n| (n, true));
-            let known = name_alone.split_once('.').and_then(|(kind, code)| {
-                let wanted =
-                    |one: &&Arc<Compiled>| can_be_listed(one) && (!in_pieces || one.kind == Kind::String);
-                searches.find(ResourceType::from_name(kind)?, code).filter(wanted)
-            });
-            let known = known.ok_or_else(|| name.clone())?;
-            if in_pieces {
-                pieces.insert((known.of, known.code));
-            }
+        let wrong = |name: &&String| !Named::parse(name).is_some_and(|named| named.can_be(searches));
+        match more.iter().filter(|name| *name != "all").find(wrong) {
+            Some(name) => Err(name.clone()),
+            None => Ok(Self::known(searches, more)),
         }
+    }
+
+    /// The same of names that have been checked.
+    #[must_use]
+    pub fn known(searches: &Searches, more: &[String]) -> Self {
         let all = more.iter().any(|name| name == "all");
+        let names: Vec<Named<'_>> = more.iter().filter_map(|name| Named::parse(name)).collect();
         let types = ResourceType::all().map(|kind| {
-            let by_default = |code: &str| {
-                DEFAULT.iter().any(|(of, name)| (*of == "*" || *of == kind.name()) && *name == code)
-            };
-            let named = |code: &str| {
-                pieces.contains(&(kind, code))
-                    || more.iter().any(|name| name.split_once('.') == Some((kind.name(), code)))
+            let by_default = |one: &Compiled| {
+                let is = |(of, name): &(&str, &str)| (*of == "*" || *of == kind.name()) && *name == one.code;
+                !one.is_added() && DEFAULT.iter().any(is)
             };
             let wanted = |one: &&Arc<Compiled>| {
-                can_be_listed(one)
-                    && (all || !can_be_about_a_patient(kind) || by_default(one.code) || named(one.code))
+                let named = names.iter().any(|name| name.is(one));
+                can_be_listed(searches, one)
+                    && (all || !can_be_about_a_patient(kind) || by_default(one) || named)
             };
             searches.of(kind).iter().filter(wanted).cloned().collect()
         });
-        let types: Vec<Vec<_>> = types.collect();
-        if all {
-            let texts = types.iter().flatten().filter(|one| one.kind == Kind::String);
-            pieces.extend(texts.map(|one| (one.of, one.code)));
-        }
-        Ok(Self { types, pieces })
+        let types: Vec<Vec<Arc<Compiled>>> = types.collect();
+        let in_pieces = |one: &&Arc<Compiled>| {
+            one.kind == Kind::String && (all || names.iter().any(|name| name.in_pieces && name.is(one)))
+        };
+        let pieces = types.iter().flatten().filter(in_pieces).map(|one| (one.of, one.code.clone())).collect();
+        Self { types, pieces }
+    }
+
+    /// Of the list, what tenants add.
+    #[must_use]
+    pub fn added(&self) -> Self {
+        let added = |all: &Vec<Arc<Compiled>>| all.iter().filter(|one| one.is_added()).cloned().collect();
+        Self { types: self.types.iter().map(added).collect(), pieces: self.pieces.clone() }
     }
 
     /// The list of what is marked under each patient's own key.
@@ -134,7 +137,10 @@ impl Listed {
     pub fn own(searches: &Searches) -> Self {
         let types = ResourceType::all().map(|kind| {
             let wanted = |one: &&Arc<Compiled>| {
-                can_be_about_a_patient(kind) && can_be_listed(one) && OWN.contains(&one.code)
+                can_be_about_a_patient(kind)
+                    && can_be_listed(searches, one)
+                    && OWN.contains(&one.code.as_ref())
+                    && !one.is_added()
             };
             searches.of(kind).iter().filter(wanted).cloned().collect()
         });
@@ -147,12 +153,21 @@ impl Listed {
         self.types.get(usize::from(kind.code().unsigned_abs()).saturating_sub(1)).map_or(&[], Vec::as_slice)
     }
 
-    /// The names of everything on the list: marks made by the same names are the same.
+    /// Everything on the list.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Compiled>> {
+        self.types.iter().flatten()
+    }
+
+    /// The names of everything on the list: marks made by the same names and definitions are the same.
     pub fn names(&self) -> impl Iterator<Item = String> {
-        self.types.iter().flatten().map(|one| {
-            let pieces = if self.in_pieces(one) { ":contains" } else { "" };
-            format!("{}.{}{pieces}", one.of.name(), one.code)
-        })
+        self.all().map(|one| self.name(one))
+    }
+
+    /// How a parameter is named if it is on the list.
+    #[must_use]
+    pub fn name(&self, one: &Compiled) -> String {
+        let pieces = if self.in_pieces(one) { ":contains" } else { "" };
+        format!("{}.{}{pieces}", one.of.name(), one.code)
     }
 
     /// Calls `visit` with every mark of a resource.
@@ -221,21 +236,14 @@ impl Listed {
 
     /// Whether the texts of a parameter are marked piece by piece.
     fn in_pieces(&self, parameter: &Compiled) -> bool {
-        self.pieces.contains(&(parameter.of, parameter.code))
+        self.pieces.contains(&(parameter.of, parameter.code.clone()))
     }
 
     /// Whether a parameter is on the list.
     #[must_use]
     pub fn has(&self, parameter: &Compiled) -> bool {
-        self.parameters(parameter.of).binary_search_by(|one| one.code.cmp(parameter.code)).is_ok()
+        self.parameters(parameter.of).binary_search_by(|one| one.code.cmp(&parameter.code)).is_ok()
     }
-}
-
-fn can_be_listed(parameter: &Compiled) -> bool {
-    let sort = parameter.kind != Kind::Special;
-    let known = matches!(parameter.code, "_id" | "_lastUpdated");
-    let never = NEVER.contains(&parameter.code) && can_be_about_a_patient(parameter.of);
-    sort && !known && !never && !matches!(parameter.source, Source::NotFalse(_))
 }
 
 /// The kind of a parameter's values, and the places they come from.

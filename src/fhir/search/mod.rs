@@ -23,7 +23,9 @@ use super::kinds::{LogicalId, ResourceType};
 use super::outcome::Problem;
 use super::reference::BaseUrl;
 
+pub mod added;
 mod codes;
+mod compiler;
 mod composite;
 pub mod date;
 pub mod decimal;
@@ -34,6 +36,7 @@ pub mod fold;
 pub mod form;
 mod grams;
 mod holds;
+pub mod in_force;
 pub mod include;
 pub mod index;
 mod joint;
@@ -51,6 +54,7 @@ mod term;
 
 pub use codes::{Sets, WantedSet};
 pub use filter::Filter;
+pub use in_force::{InForce, Stage};
 pub use include::Include;
 pub use index::{Compiled, Searches};
 pub use listed::{Listed, Mark};

@@ -24,6 +24,24 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Number,
+        Self::Date,
+        Self::String,
+        Self::Token,
+        Self::Reference,
+        Self::Composite,
+        Self::Quantity,
+        Self::Uri,
+        Self::Special,
+    ];
+
+    /// The kind of this code.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == code)
+    }
+
     /// The code as FHIR writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

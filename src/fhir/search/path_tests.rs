@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::super::super::definitions::loaded;
+use super::super::compiler::Compiler;
 use super::*;
 
 fn found(kind: &str, expression: &str, resource: &Value) -> Option<Vec<(Datatype, Value)>> {
@@ -23,6 +24,11 @@ fn every_form_of_expression_finds_its_elements() {
     });
     let patient = json!({"telecom": [
         {"system": "phone", "value": "1"}, {"system": "email", "value": "2"}, {"value": "3"}
+    ]});
+    let eyes = |url: &str, code: &str| json!({"url": url, "valueCoding": {"code": code}});
+    let person = json!({"extension": [
+        eyes("http://x.test/a|b", "green"), eyes("http://x.test/other", "blue"),
+        {"url": "http://x.test/a|b", "valueString": "brown", "extension": [eyes("left", "grey")]},
     ]});
     let bundle = json!({"entry": [{"resource": {"id": "a"}}, {"resource": {"id": "b"}}]});
     for (kind, resource, expression, expected) in [
@@ -53,6 +59,18 @@ fn every_form_of_expression_finds_its_elements() {
             "Patient.telecom.where(system='phone')",
             vec![(Datatype::ContactPoint, json!({"system": "phone", "value": "1"}))],
         ),
+        (
+            "Patient",
+            &person,
+            "Patient.extension('http://x.test/a|b').value.as(Coding) | Patient.extension.where(url = 'nobody').value",
+            vec![(Datatype::Coding, json!({"code": "green"}))],
+        ),
+        (
+            "Patient",
+            &person,
+            "Patient.extension.where(url='http://x.test/a|b').extension('left').value.code",
+            vec![(Datatype::Code, json!("grey"))],
+        ),
         ("Bundle", &bundle, "Bundle.entry[0].resource.id", vec![]),
     ] {
         let got = found(kind, expression, resource);
@@ -77,6 +95,10 @@ fn what_is_not_of_these_forms_is_not_compiled() {
         "Observation.subject |",
         "Observation.value.as(Quantity).value.as(string)",
         "Bundle.entry[0].resource",
+        "Observation.identifier.where(system='a' and use='b')",
+        "Observation.identifier.where(type.text='a')",
+        "Observation.identifier.where(nothing='a')",
+        "Observation.extension('a\\'b').value",
     ] {
         assert_eq!(found("Observation", expression, &json!({})), None, "{expression}");
     }

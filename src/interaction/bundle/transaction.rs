@@ -26,6 +26,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
+    interaction::reindex,
     ledger::{Access, Audited, Rejected, Released, Written},
     refusal::{Refusal, Why},
     seal::Opened,
@@ -73,8 +74,11 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
         let answer = Opened::gather(opened).map_with(&replies, respond);
         match app.ledger.commit(&ask.access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
-            Err(Rejected::Stale) if conditions.is_empty() => planned = Some((steps, grounds)),
-            Err(Rejected::Stale) => {}
+            Err(Rejected::Stale) if conditions.is_empty() => {
+                reindex::take_up(app, ask.caller.tenant()).await?;
+                planned = Some((steps, grounds));
+            }
+            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         reference::{BaseUrl, Reference},
         search::{
-            Compiled, Filter, Query,
+            Compiled, Filter, InForce, Query,
             filter::{Chain, Has},
             include::targets,
         },
@@ -53,15 +53,18 @@ pub(super) struct Scout<'a> {
     pub(super) ask: &'a Ask,
     pub(super) view: View,
     pub(super) keys: Arc<TenantKeys>,
+    /// What can be searched by, and what of it is marked.
+    pub(super) in_force: Arc<InForce>,
     /// Whether a record met a filter: the filter by its address, which is shared as long as the search lasts.
-    known: Mutex<HashMap<(usize, Key), bool>>,
+    met: Mutex<HashMap<(usize, Key), bool>>,
 }
 
 impl<'a> Scout<'a> {
     pub(super) fn new(app: &'a App, ask: &'a Ask) -> Result<Self, Failure> {
         let view = ask.view(app);
         let keys = app.keyring.tenant(view.tenant)?;
-        Ok(Self { app, ask, view, keys, known: Mutex::default() })
+        let in_force = app.in_force(view.tenant);
+        Ok(Self { app, ask, view, keys, in_force, met: Mutex::default() })
     }
 
     /// Opens a row if the caller may see it.
@@ -179,7 +182,7 @@ impl<'a> Scout<'a> {
         for target in self.links(record, &chain.parameter) {
             let Some((_, filter)) = chain.links.iter().find(|(kind, _)| *kind == target.0) else { continue };
             let place = (Arc::as_ptr(filter).addr(), target);
-            let known = self.known.lock().ok().and_then(|known| known.get(&place).copied());
+            let known = self.met.lock().ok().and_then(|met| met.get(&place).copied());
             let met = match known {
                 Some(met) => met,
                 None => match self.fetch(vec![target]).await?.pop() {
@@ -187,8 +190,8 @@ impl<'a> Scout<'a> {
                     None => false,
                 },
             };
-            if let Ok(mut known) = self.known.lock() {
-                known.insert(place, met);
+            if let Ok(mut all) = self.met.lock() {
+                all.insert(place, met);
             }
             if met {
                 return Ok(true);

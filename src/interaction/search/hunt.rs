@@ -102,7 +102,7 @@ impl<'a> Hunt<'a> {
     /// Follows a link from its far end if that comes down to fewer records; `false` if it was not.
     async fn is_followed_from_afar(&mut self, filter: &Filter) -> Result<bool, Failure> {
         let near = self.narrowness();
-        let (base, listed) = (&self.scout.app.base, &self.scout.app.listed);
+        let (base, listed) = (&self.scout.app.base, &self.scout.in_force.listed);
         match filter {
             Filter::Chain(chain) => {
                 let queries: Vec<Query> = chain
@@ -166,11 +166,11 @@ impl<'a> Hunt<'a> {
     }
 
     pub(super) fn narrowness(&self) -> Narrowness {
-        let own = Narrowness::of(self.query, &self.scout.app.listed);
+        let own = Narrowness::of(self.query, &self.scout.in_force.listed);
         if self.keys.is_some() || self.pointing.iter().any(Pointing::names_patients) {
             return Narrowness::Few;
         }
-        if self.pointing.iter().any(|one| self.scout.app.listed.has(&one.parameter)) {
+        if self.pointing.iter().any(|one| self.scout.in_force.listed.has(&one.parameter)) {
             return own.max(Narrowness::Marks);
         }
         // Without any filter the newest records are what is asked for; a link back is a filter.
@@ -369,8 +369,11 @@ impl Pointing {
 /// Nothing narrows the search: says what would.
 pub(super) fn undeclared(query: &Query, pointing: &[Pointing]) -> Failure {
     let kind = query.kind.name();
-    let codes =
-        query.filters.iter().flat_map(Filter::codes).chain(pointing.iter().map(|one| one.parameter.code));
+    let codes = query
+        .filters
+        .iter()
+        .flat_map(Filter::codes)
+        .chain(pointing.iter().map(|one| one.parameter.code.as_ref()));
     let names: Vec<String> = codes.map(|code| format!("{kind}.{code}")).collect();
     let what = if names.is_empty() { "what it asks for".to_owned() } else { names.join(", ") };
     let text = format!(

@@ -50,12 +50,12 @@ impl Hunt<'_> {
             Narrowness::None => return Err(undeclared(self.query, &self.pointing)),
             Narrowness::Marks => {}
         }
-        let (app, keys) = (self.scout.app, &self.scout.keys);
+        let (listed, keys) = (&self.scout.in_force.listed, &self.scout.keys);
         let mut groups: Vec<Vec<BlindMark>> = Vec::new();
-        for asked in self.query.filters.iter().filter_map(|filter| app.listed.marks_of(filter)) {
+        for asked in self.query.filters.iter().filter_map(|filter| listed.marks_of(filter)) {
             groups.push(asked.iter().map(|(parameter, mark)| keys.mark(parameter, mark)).collect());
         }
-        for one in self.pointing.iter().filter(|one| app.listed.has(&one.parameter)) {
+        for one in self.pointing.iter().filter(|one| listed.has(&one.parameter)) {
             let mark = |(kind, key): &Key| keys.record_mark(&one.parameter, *kind, *key);
             groups.push(one.at.iter().map(mark).collect());
         }

@@ -18,8 +18,9 @@ mod system;
 pub use system::of_system;
 
 use super::{
-    Ask, Failure, Spent, forbidden, malformed,
+    ATTEMPTS_MAX, Ask, Failure, Spent, forbidden, malformed,
     open::{Record, open_permitted},
+    reindex::settled,
     terminology::{Known, RECORDS_MAX, unpack},
 };
 use crate::{
@@ -29,11 +30,11 @@ use crate::{
         compartment::can_be_in_compartment,
         kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
-        search::{Handling, Level, Query, Request, Sets, WantedSet, form},
+        search::{Handling, Level, Query, Request, Searches, Sets, WantedSet, form},
         terminology::Vocabulary,
     },
     gate::{Act, Permit},
-    ledger::{Audited, Released},
+    ledger::{Audited, Rejected, Released},
     refusal::Refusal,
     seal::Opened,
 };
@@ -72,8 +73,7 @@ pub(super) async fn look(
     body: Option<&[u8]>,
 ) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    let (query, read) = parse(app, ask, kind, query, body).await?;
-    hunt(app, ask, query, read).await
+    to_its_end(app, ask, (kind, query, body), None).await
 }
 
 /// Search in the compartment of a patient (FHIR R4 search.html#searchcontexts): `GET [base]/Patient/id/Type?query`.
@@ -94,26 +94,32 @@ pub async fn in_compartment(
         let text = "Records of this type are in no patient's compartment.".to_owned();
         return Err(Refusal::NotSupported(text).into());
     }
-    let (mut query, read) = parse(app, ask, kind, query, None).await?;
-    query.compartment = Some(patient);
-    let (released, answer) = hunt(app, ask, query, read).await?;
+    let (released, answer) = to_its_end(app, ask, (kind, query, None), Some(&patient)).await?;
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
 
-/// Finds what a query asks. `read` are records that were read so that it could be understood.
-async fn hunt(
+/// Finds what is asked; again, if the search parameters in force have changed meanwhile.
+async fn to_its_end(
     app: &App,
     ask: &Ask,
-    query: Query,
-    read: Vec<Released>,
+    (kind, query, body): (ResourceType, Option<&str>, Option<&[u8]>),
+    compartment: Option<&LogicalId>,
 ) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
-    let scout = Scout::new(app, ask)?;
-    let after = position(&scout, &query)?;
-    let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
-    let included = include::gather(&scout, &query, &matches.page).await?;
-    let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
-    released.extend(read);
-    Ok((released, answer))
+    for _ in 0..ATTEMPTS_MAX {
+        let scout = Scout::new(app, ask)?;
+        // `read` are records that were read so that the query could be understood.
+        let (mut query, read) = parse(&scout, kind, query, body).await?;
+        query.compartment = compartment.cloned();
+        let after = position(&scout, &query)?;
+        let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
+        let included = include::gather(&scout, &query, &matches.page).await?;
+        if settled(app, scout.view.tenant, &scout.in_force).await? {
+            let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
+            released.extend(read);
+            return Ok((released, answer));
+        }
+    }
+    Err(Rejected::Stale.into())
 }
 
 /// Where the page starts, if the query says.
@@ -140,42 +146,48 @@ pub(super) async fn matching(
     most: u32,
 ) -> Result<Vec<(Record, Permit)>, Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    let scout = Scout::new(app, ask)?;
     let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
-    let asked = Asked { kind, level: Level::Type, handling: Handling::Strict, pairs: &pairs };
-    let query = match asked.read(app, ask, None) {
-        Ok(query) => query,
-        Err((problems, wanted)) if wanted.is_empty() => return Err(Refusal::Malformed(problems).into()),
-        // A condition knows the sets of R4 and of packages, and no others.
-        Err(_) => {
-            let conformance = app.conformance.load_full();
-            unpack(&conformance).await;
-            let known = conformance.vocabulary(None);
-            asked.read(app, ask, Some(&known)).map_err(|(problems, _)| Refusal::Malformed(problems))?
+    for _ in 0..ATTEMPTS_MAX {
+        let scout = Scout::new(app, ask)?;
+        let searches = &scout.in_force.searches;
+        let asked = Asked { kind, level: Level::Type, searches, handling: Handling::Strict, pairs: &pairs };
+        let query = match asked.read(app, ask, None) {
+            Ok(query) => query,
+            Err((problems, wanted)) if wanted.is_empty() => return Err(Refusal::Malformed(problems).into()),
+            // A condition knows the sets of R4 and of packages, and no others.
+            Err(_) => {
+                let conformance = app.conformance.load_full();
+                unpack(&conformance).await;
+                let known = conformance.vocabulary(None);
+                asked.read(app, ask, Some(&known)).map_err(|(problems, _)| Refusal::Malformed(problems))?
+            }
+        };
+        if query.filters.is_empty() {
+            return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
         }
-    };
-    if query.filters.is_empty() {
-        return Err(malformed(IssueCode::Required, "The condition needs a search parameter."));
+        let found = Hunt::new(&scout, &query, Vec::new())
+            .await?
+            .first(usize::try_from(most).unwrap_or(usize::MAX))
+            .await?;
+        if settled(app, scout.view.tenant, &scout.in_force).await? {
+            return Ok(found.into_iter().map(|found| (found.record, found.permit)).collect());
+        }
     }
-    let found = Hunt::new(&scout, &query, Vec::new())
-        .await?
-        .first(usize::try_from(most).unwrap_or(usize::MAX))
-        .await?;
-    Ok(found.into_iter().map(|found| (found.record, found.permit)).collect())
+    Err(Rejected::Stale.into())
 }
 
 /// A query of a type, and the records that were read so that it could be understood.
 async fn parse(
-    app: &App,
-    ask: &Ask,
+    scout: &Scout<'_>,
     kind: ResourceType,
     query: Option<&str>,
     body: Option<&[u8]>,
 ) -> Result<(Query, Vec<Released>), Failure> {
     let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
     let mut known = None;
-    let asked = Asked { kind, level: Level::Type, handling: ask.handling, pairs: &pairs };
-    let query = asked.understand(app, ask, &mut known).await?;
+    let (searches, handling) = (&scout.in_force.searches, scout.ask.handling);
+    let asked = Asked { kind, level: Level::Type, searches, handling, pairs: &pairs };
+    let query = asked.understand(scout.app, scout.ask, &mut known).await?;
     Ok((query, known.map(|known| known.released).unwrap_or_default()))
 }
 
@@ -183,6 +195,7 @@ async fn parse(
 struct Asked<'a> {
     kind: ResourceType,
     level: Level,
+    searches: &'a Searches,
     handling: Handling,
     pairs: &'a [(String, String)],
 }
@@ -223,10 +236,9 @@ impl Asked<'_> {
         ask: &Ask,
         vocabulary: Option<&Vocabulary<'_>>,
     ) -> Result<Query, (Vec<Problem>, Vec<WantedSet>)> {
-        let Self { kind, level, handling, pairs } = *self;
+        let Self { kind, level, searches, handling, pairs } = *self;
         let (sets, now) = (Sets::new(vocabulary), ask.view(app).now);
-        let request =
-            Request { kind, level, searches: &app.searches, sets: &sets, base: &app.base, handling, now };
+        let request = Request { kind, level, searches, sets: &sets, base: &app.base, handling, now };
         let query = Query::parse(request, pairs);
         query.map_err(|problems| (problems, sets.wanted()))
     }

@@ -14,8 +14,8 @@ use crate::{
         search::{Level, Query, Total, form, types},
     },
     gate::Act,
-    interaction::{Ask, audit_events},
-    ledger::Audited,
+    interaction::{ATTEMPTS_MAX, Ask, audit_events, reindex::settled},
+    ledger::{Audited, Rejected},
     refusal::Refusal,
 };
 
@@ -29,27 +29,31 @@ pub async fn of_system(
     query: Option<&str>,
     body: Option<&[u8]>,
 ) -> Result<Audited<Answer>, Failure> {
-    let mut known = None;
-    let queries = parse(app, ask, query, body, &mut known).await?;
-    // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
-    let first = queries.first().ok_or(Refusal::Internal)?;
-    let scout = Scout::new(app, ask)?;
-    let after = position(&scout, first)?;
-    let matches = merge(&scout, &queries, after.as_ref()).await?;
-    let included = include::gather(&scout, first, &matches.page).await?;
-    let (mut released, answer) = answer::make(&scout, first, matches, included)?;
-    released.extend(known.map(|known| known.released).unwrap_or_default());
-    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+    for _ in 0..ATTEMPTS_MAX {
+        let (scout, mut known) = (Scout::new(app, ask)?, None);
+        let queries = parse(&scout, query, body, &mut known).await?;
+        // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
+        let first = queries.first().ok_or(Refusal::Internal)?;
+        let after = position(&scout, first)?;
+        let matches = merge(&scout, &queries, after.as_ref()).await?;
+        let included = include::gather(&scout, first, &matches.page).await?;
+        if settled(app, scout.view.tenant, &scout.in_force).await? {
+            let (mut released, answer) = answer::make(&scout, first, matches, included)?;
+            released.extend(known.map(|known| known.released).unwrap_or_default());
+            return Ok(app.ledger.disclose(&ask.access, released, answer).await?);
+        }
+    }
+    Err(Rejected::Stale.into())
 }
 
 /// The same question for each of the types.
 async fn parse(
-    app: &App,
-    ask: &Ask,
+    scout: &Scout<'_>,
     query: Option<&str>,
     body: Option<&[u8]>,
     known: &mut Option<Known>,
 ) -> Result<Vec<Query>, Failure> {
+    let Scout { app, ask, .. } = *scout;
     let malformed = |problem: Problem| Failure::from(Refusal::Malformed(vec![problem]));
     let pairs = form::decode_both(query, body).map_err(malformed)?;
     let mut queries: Vec<Query> = Vec::new();
@@ -59,7 +63,8 @@ async fn parse(
             return Err(Refusal::NotSupported(text.to_owned()).into());
         }
         app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-        let asked = Asked { kind, level: Level::System, handling: ask.handling, pairs: &pairs };
+        let (searches, handling) = (&scout.in_force.searches, ask.handling);
+        let asked = Asked { kind, level: Level::System, searches, handling, pairs: &pairs };
         let query = asked.understand(app, ask, known).await?;
         // A filter that one of the types does not have would release more of it than was asked for.
         let same = |other: &Query| {

@@ -16,6 +16,7 @@ mod own_marks;
 mod patches;
 mod plans;
 mod profiles;
+mod reindex;
 mod searches;
 mod subsets;
 mod systems;

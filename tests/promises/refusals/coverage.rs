@@ -57,6 +57,8 @@ const VALIDATE_CODE: &str =
 const EXPAND: &str = "/fhir/ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/administrative-gender";
 const TRANSLATE: &str = "/fhir/ConceptMap/$translate?url=http://hl7.org/fhir/ConceptMap/cm-administrative-gender-v3&system=http://hl7.org/fhir/administrative-gender&code=male";
 
+const REINDEX: &str = "/fhir/SearchParameter/$reindex";
+
 /// An operation on terminology: by GET and by POST of no further Parameters.
 fn terms(method: &'static str, route: &'static str, path: &'static str) -> Row {
     let none = || json!({"resourceType": "Parameters"});
@@ -203,6 +205,17 @@ fn rows() -> Vec<Row> {
         terms("POST", "/fhir/<kind>/$expand", EXPAND),
         terms("GET", "/fhir/<kind>/$translate", TRANSLATE),
         terms("POST", "/fhir/<kind>/$translate", TRANSLATE),
+        // The question comes first: nothing runs yet.
+        Row {
+            denied: Some((Person::Physician, REINDEX, 403)),
+            allowed: (Person::Administrator, 200),
+            ..row("GET", "/fhir/<kind>/$reindex", REINDEX)
+        },
+        Row {
+            denied: Some((Person::Physician, REINDEX, 403)),
+            allowed: (Person::Administrator, 202),
+            ..row("POST", "/fhir/<kind>/$reindex", REINDEX)
+        },
         // There is none of that id; those that are there have tests of their own (`fhir::terminology`).
         no_terms("/fhir/<kind>/<id>/$validate-code", "/fhir/ValueSet/covered/$validate-code?code=x"),
         no_terms("/fhir/<kind>/<id>/$expand", "/fhir/ValueSet/covered/$expand"),
@@ -266,7 +279,9 @@ async fn every_route_is_tried_by_an_anonymous_a_denied_and_an_allowed_caller() {
 
     let clinic = Clinic::open().await;
     let mut people = std::collections::HashMap::new();
-    for person in [Person::Physician, Person::Stranger, Person::FrontDesk, Person::Auditor] {
+    let callers =
+        [Person::Physician, Person::Stranger, Person::FrontDesk, Person::Auditor, Person::Administrator];
+    for person in callers {
         people.insert(person, clinic.person(person).await);
     }
     let anybody = clinic.server.anybody();

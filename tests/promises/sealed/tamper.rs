@@ -226,6 +226,7 @@ async fn the_log_is_changed_by_neither_role() {
         ("record", "UPDATE"),
         ("record_link", "DELETE"),
         ("relation", "DELETE"),
+        ("search_index", "UPDATE"),
         ("search_list", "UPDATE"),
         ("search_mark", "DELETE"),
         ("search_mark", "UPDATE"),
