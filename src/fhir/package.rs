@@ -183,6 +183,8 @@ fn shortened(mut resource: Value) -> Option<Value> {
             let Some(element) = element.as_object_mut() else { continue };
             element.retain(|name, _| {
                 ELEMENT_TAKEN.contains(&name.as_str())
+                    || name.starts_with("minValue")
+                    || name.starts_with("maxValue")
                     || name.starts_with("fixed")
                     || name.starts_with("pattern")
             });

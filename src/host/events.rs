@@ -67,6 +67,7 @@ async fn note(app: &App, address: IpAddr, kind: EdgeEventKind, count: u64) {
         thumbprint: None,
         interaction: "handshake",
         query: None,
+        named: Vec::new(),
     };
     let code = match count {
         1 => kind.code().to_owned(),

@@ -95,6 +95,7 @@ async fn record(parts: &Parts, plan: &Plan) -> Result<(), ExportError> {
         thumbprint: None,
         interaction: "audit-export",
         query: Some(format!("custodia audit export --log {log} --first {first} --end {end}")),
+        named: Vec::new(),
     };
     parts.ledger.note(&access, Kind::Export, 200, "ok").await?;
     Ok(())

@@ -198,6 +198,7 @@ impl Registry<'_> {
             thumbprint: None,
             interaction,
             query: Some(Access::cut(what)),
+            named: Vec::new(),
         };
         self.ledger.note(&access, kind, status, code).await.map(|_| ())
     }

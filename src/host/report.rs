@@ -60,6 +60,7 @@ pub async fn disclosures(
         thumbprint: None,
         interaction: "audit-disclosures",
         query: Some(format!("custodia audit disclosures {} Patient/{}", tenant.1, wanted.patient.as_str())),
+        named: Vec::new(),
     };
     parts.ledger.note(&access, Kind::Audit, 200, "ok").await?;
     let head = disclosures::head(&parts.ledger, &parts.clock, tenant.1, &wanted);

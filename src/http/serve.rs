@@ -41,6 +41,7 @@ pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>,
         thumbprint: incoming.thumbprint,
         interaction: incoming.place.interaction(),
         query: Some(Access::cut(&query)),
+        named: Vec::new(),
     };
     let is_kept = Access::keeps(&query);
     let result = run(&app, &mut access, incoming, is_kept).await;

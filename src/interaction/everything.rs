@@ -22,7 +22,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
-    ledger::{Audited, Released},
+    ledger::{Access, Audited, Named, Released},
     refusal::{Refusal, Why},
     seal::{Opened, Plain},
     store::history::Moment,
@@ -94,7 +94,11 @@ pub async fn run(
     let next = page.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
     let links = Links::of(app, ask, &centre, &query, next.transpose()?.as_deref());
     let answer = Opened::gather(page.found).map_with(&links, render);
-    Ok(app.ledger.disclose(&ask.access, page.released, answer).await?)
+    // Who asks about her is in her log, also where there was nothing to show.
+    let named = centre.patients.iter().filter(|_| kind == ResourceType::PATIENT && page.released.is_empty());
+    let named = named.map(|key| Named { key: *key, id: id.as_str().to_owned(), is_here: true });
+    let access = Access { named: named.collect(), ..ask.access.clone() };
+    Ok(app.ledger.disclose(&access, page.released, answer).await?)
 }
 
 /// What a page holds.

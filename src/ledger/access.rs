@@ -26,6 +26,20 @@ pub struct Access {
     pub interaction: &'static str,
     /// The path asked for, and the query of a search.
     pub query: Option<String>,
+    /// The patients whom the question names: what is answered with nothing about one is an entry about her all the same.
+    pub named: Vec<Named>,
+}
+
+/// A patient whom a question names.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Her opaque key.
+    pub key: Uuid,
+    /// The logical id that was given.
+    pub id: String,
+    /// Whether there is such a record. If not there is an entry about nobody in place of the one about her: how many
+    /// entries a question leaves says nothing about who is there.
+    pub is_here: bool,
 }
 
 impl Access {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custodia_audit::{Action, Actor, Control, Decision, Detail, Item, Kind, Object, Subject};
 use uuid::Uuid;
 
-use super::{Access, groups::Groups, signing::Turn};
+use super::{Access, Named, groups::Groups, signing::Turn};
 use crate::{
     fhir::kinds::ResourceType,
     gate::{Act, Denied, Permit},
@@ -186,6 +186,7 @@ pub(super) fn of_records(
         }
         groups.add(&permit, version, Action::Released);
     }
+    groups.name(&access.named);
     if groups.0.is_empty() {
         // Nothing matched: the question itself is the access.
         return Ok((vec![of_statement(access, kind, status, "ok", None)?], changes));
@@ -201,10 +202,10 @@ pub(super) fn of_records(
             };
             let object = Object {
                 interaction: access.interaction.to_owned(),
+                decision: if group.items.is_empty() { Decision::NotEvaluated } else { Decision::Permit },
                 items: group.items,
                 policy_set: group.policy_set,
                 policies: group.policies,
-                decision: Decision::Permit,
             };
             Ok(Draft::Access(Box::new(AccessDraft {
                 tenant: tenant(access),
@@ -324,6 +325,21 @@ struct Group {
 }
 
 impl Grouped {
+    /// An entry for each patient who is named and whom no record here is about: about her, or about nobody if there is no
+    /// such patient.
+    fn name(&mut self, named: &[Named]) {
+        let mut seen: Vec<Uuid> =
+            self.0.iter().filter_map(|group| group.patient.as_ref()).map(|(key, _)| *key).collect();
+        for one in named {
+            if seen.contains(&one.key) {
+                continue;
+            }
+            seen.push(one.key);
+            let patient = one.is_here.then(|| (one.key, one.id.clone()));
+            self.0.push(Group::of(patient));
+        }
+    }
+
     /// Adds a version to the entry of each of its patients; the position of the first.
     fn add(&mut self, permit: &Permit, version: Version, action: Action) -> usize {
         let item = Item {
@@ -356,12 +372,16 @@ impl Grouped {
         if let Some(found) = self.0.iter().rposition(fits) {
             return found;
         }
-        self.0.push(Group { patient, items: Vec::new(), policies: Vec::new(), last: None, policy_set: None });
+        self.0.push(Group::of(patient));
         self.0.len() - 1
     }
 }
 
 impl Group {
+    const fn of(patient: Option<(Uuid, String)>) -> Self {
+        Self { patient, items: Vec::new(), policies: Vec::new(), last: None, policy_set: None }
+    }
+
     fn note(&mut self, permit: &Permit) {
         self.policy_set = Some(permit.policy_set());
         if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, permit.policies())) {

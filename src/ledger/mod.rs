@@ -37,7 +37,7 @@ use std::{
 use custodia_audit::{Kind, Vkey};
 use futures_util::future::join_all;
 
-pub use access::{Access, QUERY_BYTES_MAX};
+pub use access::{Access, Named, QUERY_BYTES_MAX};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};

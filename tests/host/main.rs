@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod embedded;
+mod packages;
 mod refusals;
 mod together;
 

@@ -26,6 +26,7 @@ use std::cell::Cell;
 use std::fmt;
 
 use super::definitions::Definitions;
+use super::kinds::ResourceType;
 use item::Item;
 pub use item::Spot;
 pub(crate) use item::same;
@@ -61,6 +62,15 @@ pub enum Unreadable {
     /// A function that is not known here.
     #[error("the expression uses a function that is not known here")]
     Function,
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy)]
+pub enum Reached<'v> {
+    /// A place in the resource.
+    Here(Spot<'v>),
+    /// A resource of this type that is elsewhere.
+    Elsewhere(ResourceType),
 }
 
 /// An expression, read once.
@@ -138,6 +148,20 @@ impl Expression {
             _ => None,
         });
         Some(spots.collect())
+    }
+}
+
+impl Expression {
+    /// What it leads to, over references too; `None` if it cannot be told.
+    #[must_use]
+    pub fn reached<'v>(&self, scene: &Scene<'v>, place: Spot<'v>) -> Option<Vec<Reached<'v>>> {
+        let items = Run::new(scene, place).evaluate(&self.root).ok()?;
+        let reached = items.into_iter().filter_map(|item| match item {
+            Item::Spot(spot) => Some(Reached::Here(spot)),
+            Item::Elsewhere(kind) => Some(Reached::Elsewhere(kind)),
+            _ => None,
+        });
+        Some(reached.collect())
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     },
     gate::Act,
     interaction::reindex,
-    ledger::{Access, Audited, Rejected, Released, Written},
+    ledger::{Access, Audited, Named, Rejected, Released, Written},
     refusal::{Refusal, Why},
     seal::Opened,
     store::{criterion::Criterion, write::Base},
@@ -70,9 +70,10 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
             }
             Err(failure) => return Err(failure),
         };
-        let Work { written, released, replies, opened } = work;
+        let Work { written, released, named, replies, opened } = work;
         let answer = Opened::gather(opened).map_with(&replies, respond);
-        match app.ledger.commit(&ask.access, written, released, answer).await {
+        let access = Access { named, ..ask.access.clone() };
+        match app.ledger.commit(&access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
             Err(Rejected::Stale) if conditions.is_empty() => {
                 reindex::take_up(app, ask.caller.tenant()).await?;
@@ -163,6 +164,8 @@ type Fresh = HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)>;
 struct Work {
     written: Vec<Written>,
     released: Vec<Released>,
+    /// Whom its searches name and found nothing of.
+    named: Vec<Named>,
     /// In the order of the Bundle; those of reads wait for what is in `opened`.
     replies: Vec<Reply>,
     /// Answers of reads with their place in the Bundle.
@@ -379,16 +382,24 @@ async fn look(app: &App, ask: &Ask, entry: &Entry, work: &mut Work, fresh: &Fres
             let look = read::look(app, ask, *kind, id, Some(*version)).await?;
             (vec![look.released], look.answer)
         }
-        Target::Type(kind) => search::look(app, ask, *kind, None, None).await?,
+        Target::Type(kind) => work.found(search::look(app, ask, *kind, None, None).await?),
         Target::Search(kind, query) => {
             let ask = Ask { subset: subset(Some(query), None)?, ..ask.clone() };
-            search::look(app, &ask, *kind, Some(query), None).await?
+            work.found(search::look(app, &ask, *kind, Some(query), None).await?)
         }
         _ => return Err(not_supported()),
     };
     work.released.extend(released);
     work.opened.push(answer.map_with(&entry.index, |answer, index| (*index, answer)));
     Ok(Reply { status: "200 OK", ..Reply::default() })
+}
+
+impl Work {
+    /// Takes from a search whom it names; what it released and its answer.
+    fn found(&mut self, looked: search::Looked) -> (Vec<Released>, Opened<Answer>) {
+        self.named.extend(looked.named);
+        (looked.released, looked.answer)
+    }
 }
 
 #[expect(clippy::ptr_arg, reason = "the signature is that of Opened::map_with")]

@@ -13,8 +13,10 @@ mod follow;
 mod hunt;
 mod include;
 mod marks;
+mod named;
 mod system;
 
+pub use named::NAMED_MAX;
 pub use system::of_system;
 
 use super::{
@@ -34,7 +36,7 @@ use crate::{
         terminology::Vocabulary,
     },
     gate::{Act, Permit},
-    ledger::{Audited, Rejected, Released},
+    ledger::{Access, Audited, Named, Rejected, Released},
     refusal::Refusal,
     seal::Opened,
 };
@@ -60,8 +62,26 @@ pub async fn run(
     query: Option<&str>,
     body: Option<&[u8]>,
 ) -> Result<Audited<Answer>, Failure> {
-    let (released, answer) = look(app, ask, kind, query, body).await?;
-    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+    look(app, ask, kind, query, body).await?.disclose(app, ask).await
+}
+
+/// What a search found, undisclosed.
+pub(super) struct Looked {
+    pub(super) released: Vec<Released>,
+    /// Whom it names and found nothing of.
+    pub(super) named: Vec<Named>,
+    pub(super) answer: Opened<Answer>,
+}
+
+impl Looked {
+    async fn disclose(self, app: &App, ask: &Ask) -> Result<Audited<Answer>, Failure> {
+        let Self { released, named, answer } = self;
+        if named.is_empty() {
+            return Ok(app.ledger.disclose(&ask.access, released, answer).await?);
+        }
+        let access = Access { named, ..ask.access.clone() };
+        Ok(app.ledger.disclose(&access, released, answer).await?)
+    }
 }
 
 /// A search that has not been disclosed yet.
@@ -71,7 +91,7 @@ pub(super) async fn look(
     kind: ResourceType,
     query: Option<&str>,
     body: Option<&[u8]>,
-) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
+) -> Result<Looked, Failure> {
     app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
     to_its_end(app, ask, (kind, query, body), None).await
 }
@@ -94,8 +114,7 @@ pub async fn in_compartment(
         let text = "Records of this type are in no patient's compartment.".to_owned();
         return Err(Refusal::NotSupported(text).into());
     }
-    let (released, answer) = to_its_end(app, ask, (kind, query, None), Some(&patient)).await?;
-    Ok(app.ledger.disclose(&ask.access, released, answer).await?)
+    to_its_end(app, ask, (kind, query, None), Some(&patient)).await?.disclose(app, ask).await
 }
 
 /// Finds what is asked; again, if the search parameters in force have changed meanwhile.
@@ -104,7 +123,7 @@ async fn to_its_end(
     ask: &Ask,
     (kind, query, body): (ResourceType, Option<&str>, Option<&[u8]>),
     compartment: Option<&LogicalId>,
-) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
+) -> Result<Looked, Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let scout = Scout::new(app, ask)?;
         // `read` are records that were read so that the query could be understood.
@@ -115,8 +134,9 @@ async fn to_its_end(
         let included = include::gather(&scout, &query, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
+            let named = named::left_out(&scout, std::slice::from_ref(&query), &released).await?;
             released.extend(read);
-            return Ok((released, answer));
+            return Ok(Looked { released, named, answer });
         }
     }
     Err(Rejected::Stale.into())

@@ -4,7 +4,8 @@
 //! matches are the page. What a type brings beyond it is not disclosed.
 
 use super::{
-    Asked, Failure, Found, Hunt, Known, Position, Scout, answer, forbidden, hunt::Matches, include, position,
+    Asked, Failure, Found, Hunt, Known, Looked, Position, Scout, answer, forbidden, hunt::Matches, include,
+    named, position,
 };
 use crate::{
     answer::Answer,
@@ -39,8 +40,9 @@ pub async fn of_system(
         let included = include::gather(&scout, first, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, first, matches, included)?;
+            let named = named::left_out(&scout, &queries, &released).await?;
             released.extend(known.map(|known| known.released).unwrap_or_default());
-            return Ok(app.ledger.disclose(&ask.access, released, answer).await?);
+            return Looked { released, named, answer }.disclose(app, ask).await;
         }
     }
     Err(Rejected::Stale.into())

@@ -162,6 +162,7 @@ async fn a_page_ends_at_its_bound_and_the_next_goes_on() {
         thumbprint: None,
         interaction: "read",
         query: None,
+        named: Vec::new(),
     };
     let note = || app.ledger.note(&access, Kind::Access, 200, "ok");
     let committed = stream::iter(0..=PAGE_ENTRIES_MAX).map(|_| note()).buffer_unordered(512);

@@ -12,7 +12,7 @@ use super::super::super::outcome::{IssueCode, Problem};
 use super::super::super::terminology::{Membership, Question, Vocabulary};
 use super::super::Wanted;
 use super::super::report::{Place, Report};
-use super::{Binding, Expected, Node, Profile, Profiles, Rules, Slice, Slicing, Test};
+use super::{Binding, Expected, Node, Profile, Profiles, Rules};
 
 /// How deep elements may be nested in each other; what is deeper is no R4 and was refused before.
 const DEPTH_MAX: usize = 96;
@@ -69,12 +69,12 @@ pub fn judge(bench: Bench<'_>, profile: &Profile, resource: &Map<String, Value>)
     judge.report.into_problems()
 }
 
-struct Judge<'p, 'v> {
-    bench: Bench<'p>,
-    scene: Scene<'v>,
+pub(super) struct Judge<'p, 'v> {
+    pub(super) bench: Bench<'p>,
+    pub(super) scene: Scene<'v>,
     /// The profile that is named in problems.
-    of: &'p Profile,
-    report: Report,
+    pub(super) of: &'p Profile,
+    pub(super) report: Report,
     depth: usize,
 }
 
@@ -82,7 +82,7 @@ impl<'p, 'v> Judge<'p, 'v>
 where
     'p: 'v,
 {
-    fn say(&mut self, place: &Place<'_>, code: IssueCode, rule: &'static str, text: &str) {
+    pub(super) fn say(&mut self, place: &Place<'_>, code: IssueCode, rule: &'static str, text: &str) {
         let text = format!("{text} ({})", self.of.name);
         self.report.add(place, |at| Problem::error(code, text).by(rule).at(at));
     }
@@ -95,7 +95,7 @@ where
     }
 
     /// What stands at a place, against what is asked of it and of what is inside.
-    fn value(&mut self, node: &'p Node, spot: Spot<'v>, place: &Place<'_>) {
+    pub(super) fn value(&mut self, node: &'p Node, spot: Spot<'v>, place: &Place<'_>) {
         if self.depth > DEPTH_MAX || self.report.is_full() {
             return;
         }
@@ -125,7 +125,7 @@ where
         }
     }
 
-    fn count(&mut self, at: &Place<'_>, count: usize, rules: &Rules, slice: Option<&str>) {
+    pub(super) fn count(&mut self, at: &Place<'_>, count: usize, rules: &Rules, slice: Option<&str>) {
         let what = slice.map_or_else(String::new, |name| format!(" of slice {name}"));
         if count < rules.min {
             let text = format!("at least {}{what} must be there", rules.min);
@@ -135,56 +135,6 @@ where
             let text = format!("at most {max}{what} may be there");
             self.say(at, IssueCode::Structure, "profile.max", &text);
         }
-    }
-
-    fn slices(&mut self, slicing: &'p Slicing, spots: &[Spot<'v>], at: &Place<'_>, listed: bool) {
-        let mut counts = vec![0_usize; slicing.slices.len()];
-        let open = !slicing.closed || slicing.slices.iter().any(|slice| slice.tests.is_none());
-        for (index, spot) in spots.iter().enumerate() {
-            let item = at.item(index);
-            let place = if listed { &item } else { at };
-            let slice = slicing.slices.iter().zip(&mut counts).find(|(slice, _)| self.is_of(slice, *spot));
-            match slice {
-                Some((slice, count)) => {
-                    *count += 1;
-                    self.value(&slice.node, *spot, place);
-                }
-                None if open => {}
-                None => self.say(
-                    place,
-                    IssueCode::Structure,
-                    "profile.closed",
-                    "it is of no slice, and only slices may be there",
-                ),
-            }
-        }
-        for (slice, count) in slicing.slices.iter().zip(counts) {
-            if slice.tests.is_some() {
-                self.count(at, count, &slice.node.rules, Some(&slice.name));
-            }
-        }
-    }
-
-    /// Whether all that is true of the items of a slice is true of this one.
-    fn is_of(&self, slice: &Slice, spot: Spot<'v>) -> bool {
-        let Some(tests) = &slice.tests else { return false };
-        tests.iter().all(|test| match test {
-            Test::Type(codes) => codes.iter().any(|code| spot.is(code)),
-            Test::Exists(path, wanted) => {
-                path.places(&self.scene, spot).is_some_and(|places| places.is_empty() != *wanted)
-            }
-            Test::Value(path, expected) => {
-                let places = path.places(&self.scene, spot).unwrap_or_default();
-                places.into_iter().any(|place| fits(expected, place))
-            }
-            Test::InSet(path, set) => {
-                let places = path.places(&self.scene, spot).unwrap_or_default();
-                places
-                    .into_iter()
-                    .flat_map(codes_of)
-                    .any(|(system, code)| self.membership(set, system, code) == Membership::In)
-            }
-        })
     }
 
     fn rules(&mut self, rules: &'p Rules, spot: Spot<'v>, place: &Place<'_>) {
@@ -223,7 +173,7 @@ where
     }
 
     /// Whether a code is in a set; notes it if that is not known.
-    fn membership(&self, set: &str, system: Option<&str>, code: &str) -> Membership {
+    pub(super) fn membership(&self, set: &str, system: Option<&str>, code: &str) -> Membership {
         let found = self.bench.vocabulary.contains(set, system, code);
         if let (Membership::Unknown, Some(system)) = (found, system) {
             let open = OpenCode { set: set.into(), system: system.into(), code: code.into() };
@@ -336,7 +286,7 @@ where
     }
 }
 
-fn fits(expected: &Expected, spot: Spot<'_>) -> bool {
+pub(super) fn fits(expected: &Expected, spot: Spot<'_>) -> bool {
     match (expected, spot.object(), spot.leaf()) {
         (Expected::Fixed(Value::Object(wanted)), Some(object), _) => {
             wanted.len() == object.len()
@@ -364,7 +314,7 @@ fn holds(wanted: &Value, value: &Value) -> bool {
 }
 
 /// The codes at a place, with their systems.
-fn codes_of(spot: Spot<'_>) -> Vec<(Option<&str>, &str)> {
+pub(super) fn codes_of(spot: Spot<'_>) -> Vec<(Option<&str>, &str)> {
     fn coding(object: &Map<String, Value>) -> Option<(Option<&str>, &str)> {
         let text = |name: &str| object.get(name).and_then(Value::as_str);
         // Without a system a Coding is of none, and not of any.

@@ -232,8 +232,44 @@ impl<'d> Compiler<'d> {
             },
             value: raw.expected(),
             binding,
-            invariants: self.invariants(raw),
+            invariants: self.invariants(raw).into_iter().chain(self.bounds(raw)).collect(),
         }
+    }
+
+    /// `minValue[x]` and `maxValue[x]`, as invariants of the element.
+    fn bounds(&mut self, raw: &Raw<'_>) -> Vec<Arc<Invariant>> {
+        let mut found = Vec::new();
+        for (member, operator, rule, text) in [
+            (
+                "minValue",
+                ">=",
+                "profile.min-value",
+                "the value must not be less than the least that is allowed",
+            ),
+            (
+                "maxValue",
+                "<=",
+                "profile.max-value",
+                "the value must not be more than the most that is allowed",
+            ),
+        ] {
+            let members = raw.element.and_then(Value::as_object).into_iter().flatten();
+            for (name, value) in members.filter(|(name, _)| name.starts_with(member)) {
+                let kind = name.strip_prefix(member).unwrap_or_default();
+                match bound(kind, operator, value).and_then(|text| Expression::parse(&text).ok()) {
+                    Some(expression) => {
+                        found.push(Arc::new(Invariant {
+                            rule: rule.into(),
+                            warns: false,
+                            expression,
+                            text: text.into(),
+                        }));
+                    }
+                    None => self.unread.push(format!("{}: {name}", raw.text("id"))),
+                }
+            }
+        }
+        found
     }
 
     fn invariants(&mut self, raw: &Raw<'_>) -> Vec<Arc<Invariant>> {
@@ -255,6 +291,26 @@ impl<'d> Compiler<'d> {
             }
         }
         found
+    }
+}
+
+/// A bound as an expression; a quantity in another unit than the bound's is not compared.
+fn bound(kind: &str, operator: &str, value: &Value) -> Option<String> {
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.:".contains(&b));
+    match (kind, value) {
+        ("Quantity", Value::Object(quantity)) => {
+            let Value::Number(digits) = quantity.get("value")? else { return None };
+            let bounded = format!("value.empty() or value {operator} {digits}");
+            let Some(unit) = quantity.get("code").and_then(Value::as_str) else { return Some(bounded) };
+            let unit = unit.replace('\\', "\\\\").replace('\'', "\\'");
+            Some(format!("(code.exists() and code = '{unit}').not() or {bounded}"))
+        }
+        ("Time", Value::String(text)) if plain(text) => Some(format!("$this {operator} @T{text}")),
+        ("Date" | "DateTime" | "Instant", Value::String(text)) if plain(text) => {
+            Some(format!("$this {operator} @{text}"))
+        }
+        (_, Value::Number(digits)) => Some(format!("$this {operator} {digits}")),
+        _ => None,
     }
 }
 

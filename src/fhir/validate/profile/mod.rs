@@ -5,15 +5,18 @@
 //! ```text
 //! compile    the snapshot of a StructureDefinition -> a tree of what it adds to R4; what R4 says already is left out
 //! slice      by what the slices of an element are told apart
+//! sliced     of which slice an item is
 //! check      a resource against the tree
 //! ```
-//! Not looked at: `mustSupport`, `maxValueSet`, `minValue` and its like, whether a referenced resource conforms to a profile
-//! (only its type), and slices that are told apart by a profile or over `resolve()`; a package says which those are when it is
-//! added ([`Profile::unread`]).
+//! Not looked at: `mustSupport`, `maxValueSet`, and whether a referenced resource conforms to a profile (only its type). Where a
+//! slice is told apart by the profile of a resource that is elsewhere, an item that might be of it is held to nothing of it, counts
+//! towards its least number and not towards its most. What else cannot be read is named when a package is added
+//! ([`Profile::unread`]).
 
 mod check;
 mod compile;
 mod slice;
+mod sliced;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -126,6 +129,17 @@ enum Test {
     Exists(Expression, bool),
     /// Its type is one of these.
     Type(Vec<Box<str>>),
+    /// What stands at this path is of the type of one of these profiles or types, or conforms to one.
+    Conforms(Expression, Vec<Box<str>>, Depth),
+}
+
+/// How far what a slice leads to is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Its type.
+    Type,
+    /// All that its profile asks.
+    Profile,
 }
 
 impl Profiles {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::super::fhirpath::Expression;
 use super::compile::Raw;
-use super::{Expected, Test};
+use super::{BASE, Depth, Expected, Test};
 
 /// How deep below a slice values are looked for that tell it apart.
 const DEPTH_MAX: usize = 3;
@@ -29,10 +29,28 @@ pub(super) fn tests(slicing: &Value, slice: &Raw<'_>) -> Option<Vec<Test>> {
                 let codes = slice.types().filter_map(|kind| kind.get("code")?.as_str()).map(Into::into);
                 found.push(Test::Type(codes.collect()));
             }
+            "type" | "profile" => found.push(conforming(slice, kind, path)?),
             _ => return None,
         }
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// The types or profiles that what a path leads to has: of the element itself, or behind its reference.
+fn conforming(slice: &Raw<'_>, kind: &str, path: &str) -> Option<Test> {
+    let behind = path == "resolve()" || path.ends_with(".resolve()");
+    let above = path.strip_suffix("resolve()").unwrap_or(path).trim_end_matches('.');
+    let steps: Vec<&str> = above.split('.').filter(|step| !step.is_empty() && *step != "$this").collect();
+    let element = descend(slice, &steps)?;
+    let member = if behind { "targetProfile" } else { "profile" };
+    let lists = element.types().filter_map(|kind| kind.get(member)?.as_array());
+    let mut urls: Vec<Box<str>> = lists.flatten().filter_map(Value::as_str).map(Into::into).collect();
+    if urls.is_empty() && !behind && kind == "type" {
+        let codes = element.types().filter_map(|kind| kind.get("code")?.as_str());
+        urls = codes.map(|code| format!("{BASE}{code}").into()).collect();
+    }
+    let depth = if kind == "type" { Depth::Type } else { Depth::Profile };
+    (!urls.is_empty()).then_some(Test::Conforms(Expression::parse(path).ok()?, urls, depth))
 }
 
 fn descend<'r, 'j>(raw: &'r Raw<'j>, steps: &[&str]) -> Option<&'r Raw<'j>> {

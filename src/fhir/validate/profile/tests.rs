@@ -223,9 +223,34 @@ fn small(elements: &[Value]) -> Vec<String> {
     };
     let mut profiles = Profiles::default();
     profiles.add(loaded(), &profile(elements)).unwrap();
+    for (url, kind, elements) in [
+        (
+            "http://x/note",
+            "Annotation",
+            json!([{"id": "Annotation", "path": "Annotation"},
+            {"id": "Annotation.text", "path": "Annotation.text", "min": 1, "max": "1", "fixedMarkdown": "a"}]),
+        ),
+        (
+            "http://x/known",
+            "Patient",
+            json!([{"id": "Patient", "path": "Patient"},
+            {"id": "Patient.birthDate", "path": "Patient.birthDate", "min": 1, "max": "1"}]),
+        ),
+    ] {
+        let other = json!({"resourceType": "StructureDefinition", "url": url, "type": kind, "derivation": "constraint",
+            "snapshot": {"element": elements}});
+        profiles.add(loaded(), &other).unwrap();
+    }
     let observation = json!({
         "resourceType": "Observation", "status": "final", "code": {"text": "x"}, "valueString": "long",
         "note": [{"text": "a"}, {"text": "b"}],
+        "contained": [
+            {"resourceType": "Patient", "id": "born", "birthDate": "1970-01-01"}, {"resourceType": "Patient", "id": "unborn"},
+        ],
+        "focus": [
+            {"reference": "#born"}, {"reference": "#unborn"}, {"reference": "Patient/elsewhere"}, {"reference": "Device/d"},
+        ],
+        "effectiveDateTime": "2020-05-06", "referenceRange": [{"low": {"value": 3.50, "code": "mg"}, "text": "x"}],
     });
     let vocabulary = us_core().vocabulary(None);
     let open = RefCell::default();
@@ -271,6 +296,12 @@ fn slices_are_told_apart_in_each_way() {
     assert_eq!(sliced(by("exists", "time"), "open", &timed("0")), ["profile.max Observation.note"]);
     // What cannot be told apart is not judged.
     assert_eq!(sliced(by("profile", "$this"), "closed", &a), [""; 0]);
+    let noted = |max: &str| {
+        [json!({"id": "Observation.note:n", "path": "Observation.note", "min": 1, "max": max,
+                "type": [{"code": "Annotation", "profile": ["http://x/note"]}]})]
+    };
+    assert_eq!(sliced(by("profile", "$this"), "closed", &noted("1")), ["profile.closed Observation.note[1]"]);
+    assert_eq!(sliced(by("profile", "$this"), "open", &noted("0")), ["profile.max Observation.note"]);
     let value = |rules: &str, code: &str| {
         let all = json!({"id": "Observation.value[x]", "path": "Observation.value[x]", "min": 0, "max": "1",
             "slicing": {"discriminator": [by("type", "$this")], "rules": rules}});
@@ -283,6 +314,75 @@ fn slices_are_told_apart_in_each_way() {
         value("closed", "Quantity"),
         ["profile.closed Observation.value", "profile.min Observation.value"]
     );
+}
+
+#[test]
+fn slices_behind_references_are_told_apart_as_far_as_can_be_seen() {
+    let sliced = |kind: &str, target: &str, min: u8, max: &str, rules: &str| {
+        let by = json!({"type": kind, "path": "$this.resolve()"});
+        let slicing = json!({"id": "Observation.focus", "path": "Observation.focus", "min": 0, "max": "*",
+            "slicing": {"discriminator": [by], "rules": rules}});
+        let slice = json!({"id": "Observation.focus:p", "path": "Observation.focus", "min": min, "max": max,
+            "type": [{"code": "Reference", "targetProfile": [target]}]});
+        small(&[json!({"id": "Observation", "path": "Observation"}), slicing, slice])
+    };
+    let patient = "http://hl7.org/fhir/StructureDefinition/Patient";
+    let (none, min, max) = ([""; 0], ["profile.min Observation.focus"], ["profile.max Observation.focus"]);
+    assert_eq!(sliced("type", patient, 3, "3", "open"), none);
+    assert_eq!(sliced("type", patient, 4, "4", "open"), min);
+    assert_eq!(sliced("type", patient, 0, "2", "open"), max);
+    assert_eq!(sliced("type", patient, 0, "*", "closed"), ["profile.closed Observation.focus[3]"]);
+    // One conforms, one does not, one is elsewhere: it may be counted, and need not.
+    let known = "http://x/known";
+    assert_eq!(sliced("profile", known, 1, "1", "open"), none);
+    assert_eq!(sliced("profile", known, 2, "2", "open"), none);
+    assert_eq!(sliced("profile", known, 3, "3", "open"), min);
+    assert_eq!(sliced("profile", known, 0, "0", "open"), max);
+    let closed = ["profile.closed Observation.focus[1]", "profile.closed Observation.focus[3]"];
+    assert_eq!(sliced("profile", known, 0, "*", "closed"), closed);
+    // Of a profile that is not known nothing can be told.
+    assert_eq!(sliced("profile", "http://x/nobody", 3, "3", "closed"), none);
+}
+
+#[test]
+fn bounds_of_values_hold() {
+    let bounded = |path: &str, bound: Value| {
+        let mut element = json!({"id": path, "path": path, "min": 0, "max": "*"});
+        element.as_object_mut().unwrap().extend(bound.as_object().unwrap().clone());
+        small(&[json!({"id": "Observation", "path": "Observation"}), element])
+    };
+    let (time, low) = ("Observation.effective[x]", "Observation.referenceRange.low");
+    let quantity = |value: &str, code: &str| {
+        let value: Value = serde_json::from_str(value).unwrap();
+        json!({"value": value, "code": code})
+    };
+    let (less, more) = ("profile.min-value", "profile.max-value");
+    for (path, bound, expected) in [
+        (time, json!({"minValueDateTime": "2020-05-06"}), ""),
+        (time, json!({"minValueDateTime": "2020-05-07"}), less),
+        (time, json!({"maxValueDateTime": "2020-05-05"}), more),
+        (time, json!({"maxValueDateTime": "2020-05-06"}), ""),
+        // Which comes first is open.
+        (time, json!({"maxValueDateTime": "2020-05"}), ""),
+        (low, json!({"minValueQuantity": quantity("3.5", "mg")}), ""),
+        (low, json!({"minValueQuantity": quantity("3.51", "mg")}), less),
+        (low, json!({"maxValueQuantity": quantity("3.49", "mg")}), more),
+        (low, json!({"maxValueQuantity": quantity("1", "g")}), ""),
+        (
+            &format!("{low}.value"),
+            json!({"maxValueDecimal": serde_json::from_str::<Value>("3.4").unwrap()}),
+            more,
+        ),
+        (
+            &format!("{low}.value"),
+            json!({"minValueDecimal": serde_json::from_str::<Value>("3.4").unwrap()}),
+            "",
+        ),
+    ] {
+        let found = bounded(path, bound.clone());
+        let rules: Vec<&str> = found.iter().map(|one| one.split(' ').next().unwrap()).collect();
+        assert_eq!(rules.join(" "), expected, "{path} {bound}");
+    }
 }
 
 #[test]
