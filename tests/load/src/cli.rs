@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Run(Box<RunOptions>),
     /// Kills the server and its PostgreSQL under load, and checks what was acknowledged.
     Chaos(ChaosOptions),
+    /// Loads a large population and measures searches over it, shape by shape.
+    Shapes(ShapesOptions),
 }
 
 /// Who sends the requests.
@@ -133,6 +135,41 @@ impl Bounds {
     }
 }
 
+/// Which searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scope {
+    /// Of one parameter, over everybody: the server has to be started with `search.population = ["all"]`.
+    Population,
+    /// Within one patient with a chronic disease, as US Core asks for.
+    Patient,
+}
+
+/// Options of `shapes`.
+#[derive(Args)]
+pub(crate) struct ShapesOptions {
+    /// The home of a demo that runs already.
+    #[arg(long)]
+    pub(crate) home: PathBuf,
+    /// Which searches; all without it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) scope: Vec<Scope>,
+    /// About how many resources to load before.
+    #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(3_000..=SEED_MAX))]
+    pub(crate) resources: u64,
+    /// How many clients, each with its own connection.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pub(crate) clients: u32,
+    /// How long each shape counts, in seconds.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) seconds: u64,
+    /// Fail when a p99 is above this, in milliseconds, or there are errors.
+    #[arg(long)]
+    pub(crate) max_p99_ms: Option<f64>,
+    /// Of the random numbers.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
 /// Options of `chaos`.
 #[derive(Args)]
 pub(crate) struct ChaosOptions {
@@ -184,6 +221,10 @@ mod tests {
             ("chaos --server x --kills 20 --seed 7", true),
             ("chaos --server x --kills 1001", false),
             ("chaos", false),
+            ("shapes --home x --scope population --max-p99-ms 50", true),
+            ("shapes --home x --resources 2999", false),
+            ("shapes --home x --resources 1000001", false),
+            ("shapes", false),
         ] {
             assert_eq!(parses(arguments), is_accepted, "{arguments}");
         }

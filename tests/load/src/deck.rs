@@ -103,7 +103,7 @@ pub(crate) fn uri(path: &str) -> Result<Uri, Fault> {
 }
 
 /// Creates resources of one type in Bundles; gives their ids in the same order.
-async fn create_all(
+pub(crate) async fn create_all(
     caller: &Caller,
     kind: &str,
     resources: Vec<String>,

@@ -20,7 +20,9 @@ mod records;
 mod report;
 mod run;
 mod server;
+mod shapes;
 mod workload;
+mod world;
 
 use std::{
     io::{self, Write as _},
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let threads = match &cli.command {
         Command::Run(options) => usize::from(options.threads),
         Command::Chaos(_) => 2,
+        Command::Shapes(_) => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let ended = match runtime {
@@ -71,6 +74,7 @@ async fn until_interrupted(command: &Command) -> Result<Vec<String>, Fault> {
         match command {
             Command::Run(options) => run::run(options).await,
             Command::Chaos(options) => chaos::chaos(options).await,
+            Command::Shapes(options) => shapes::shapes(options).await,
         }
     };
     let broken_off = tokio::select! {

@@ -1,6 +1,6 @@
 //! One closed-loop run: each client sends its next request when the last is answered.
 //!
-//! Imports `caller`, `client`, `deck`, `fault`, `gauge`, `histogram`, `random`, `records` and `workload`.
+//! Imports `caller`, `client`, `fault`, `gauge`, `histogram`, `random`, `records` and `workload`.
 
 use std::{
     collections::BTreeMap,
@@ -12,15 +12,14 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     caller::Caller,
-    client::Keep,
-    deck::Deck,
+    client::{Call, Keep},
     fault::Fault,
     gauge::{Gauge, Reading},
     histogram::Histogram,
     ledger::{self, Committed},
     random::Random,
     records::BUNDLE_ENTRIES_MAX,
-    workload::{Step, Workload},
+    workload::Step,
 };
 
 /// How often the server's memory is looked at.
@@ -30,11 +29,16 @@ const BETWEEN_BUNDLES: Duration = Duration::from_secs(2);
 /// What a client waits after an error, so that a dead server is not hammered.
 const AFTER_ERROR: Duration = Duration::from_millis(20);
 
+/// Draws the next request; `None` if there is nothing to ask for.
+pub(crate) type Draw = Arc<dyn Fn(&mut Random) -> Option<(Step, Call)> + Send + Sync>;
+
 /// What is run.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Plan {
     /// Which requests.
-    pub(crate) workload: Workload,
+    pub(crate) draw: Draw,
+    /// The largest Bundles, if one client more is to send them.
+    pub(crate) bulk: Option<Draw>,
     /// How many clients.
     pub(crate) clients: u32,
     /// How long before anything counts.
@@ -88,23 +92,17 @@ pub(crate) struct Measured {
 }
 
 /// Runs `plan`. Every client has its own connection.
-pub(crate) async fn measure(
-    caller: &Caller,
-    deck: &Arc<Deck>,
-    plan: Plan,
-    gauge: Gauge,
-) -> Result<Measured, Fault> {
+pub(crate) async fn measure(caller: &Caller, plan: Plan, gauge: Gauge) -> Result<Measured, Fault> {
     let start = Instant::now() + plan.warmup;
     let end = start + plan.measured;
     let mut clients = JoinSet::new();
     for number in 0..plan.clients {
-        let client = Client { caller: caller.clone(), deck: Arc::clone(deck), plan, number, start, end };
+        let client = Client { caller: caller.clone(), plan: plan.clone(), number, start, end };
         clients.spawn(client.run());
     }
-    let bulk = (plan.workload == Workload::ReadBeside).then(|| {
-        let client =
-            Client { caller: caller.clone(), deck: Arc::clone(deck), plan, number: plan.clients, start, end };
-        tokio::spawn(client.bundles())
+    let bulk = plan.bulk.clone().map(|draw| {
+        let client = Client { caller: caller.clone(), plan: plan.clone(), number: plan.clients, start, end };
+        tokio::spawn(client.bundles(draw))
     });
     sleep(start.saturating_duration_since(Instant::now())).await;
     let committed = Committed::read(caller).await;
@@ -131,7 +129,6 @@ pub(crate) async fn measure(
 
 struct Client {
     caller: Caller,
-    deck: Arc<Deck>,
     plan: Plan,
     number: u32,
     start: Instant,
@@ -140,16 +137,15 @@ struct Client {
 
 impl Client {
     async fn run(mut self) -> Result<Tally, Fault> {
-        let Plan { workload, clients, bundle_entries, requests_max, seed, .. } = self.plan;
+        let Plan { clients, requests_max, seed, .. } = self.plan;
         let mut random = Random::new(seed, u64::from(self.number) + 1);
         let mut tally = Tally::default();
         for _ in 0..requests_max.div_ceil(u64::from(clients.max(1))) {
             if Instant::now() >= self.end {
                 break;
             }
-            let step = Step::draw(workload, &mut random);
-            let call = step.call(&self.deck, bundle_entries, &mut random);
-            let call = call.ok_or_else(|| Fault::refused("nothing was seeded"))?;
+            let drawn = (self.plan.draw)(&mut random);
+            let (step, call) = drawn.ok_or_else(|| Fault::refused("nothing was seeded"))?;
             let sent = Instant::now();
             let answer = self.caller.send(call, Keep::Length).await;
             let answered = Instant::now();
@@ -169,13 +165,12 @@ impl Client {
     }
 
     /// The largest Bundles, one after the other, from the beginning of the measured time.
-    async fn bundles(mut self) -> Result<Tally, Fault> {
+    async fn bundles(mut self, draw: Draw) -> Result<Tally, Fault> {
         let mut random = Random::new(self.plan.seed, u64::from(self.number) + 1);
         let mut tally = Tally::default();
         sleep(self.start.saturating_duration_since(Instant::now())).await;
         while Instant::now() < self.end {
-            let call = Step::Transaction.call(&self.deck, BUNDLE_ENTRIES_MAX, &mut random);
-            let call = call.ok_or_else(|| Fault::refused("nothing was seeded"))?;
+            let (_, call) = draw(&mut random).ok_or_else(|| Fault::refused("nothing was seeded"))?;
             let error = match self.caller.send(call, Keep::Length).await {
                 Err(none) => Some(none.why.to_owned()),
                 Ok(reply) if reply.status != Step::Transaction.expected() => {

@@ -2,7 +2,7 @@
 //!
 //! Imports everything but `chaos`.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use crate::{
     caller::Caller,
@@ -13,11 +13,12 @@ use crate::{
     floor::{self, Ground},
     gauge::Gauge,
     ledger,
-    measure::{Plan, measure},
+    measure::{Draw, Plan, measure},
+    records::BUNDLE_ENTRIES_MAX,
     report::{Report, Row},
     say,
     server::Server,
-    workload::Workload,
+    workload::{Step, Workload},
 };
 
 /// Runs it; gives what misses its bound.
@@ -92,7 +93,7 @@ async fn measure_all(
         for clients in &options.clients {
             let before = size(size_url).await?;
             let caller = if workload == Workload::Proof { &auditor } else { &caller };
-            let measured = measure(caller, &deck, plan(options, workload, *clients), gauge).await?;
+            let measured = measure(caller, plan(options, &deck, workload, *clients), gauge).await?;
             let grown = size(size_url).await?.zip(before).map(|(after, before)| after - before);
             report.push(Row::new(workload, *clients, measured, grown));
         }
@@ -105,9 +106,19 @@ const fn floor_time(options: &RunOptions) -> Duration {
     Duration::from_millis(options.seconds * 500)
 }
 
-const fn plan(options: &RunOptions, workload: Workload, clients: u32) -> Plan {
+fn plan(options: &RunOptions, deck: &Arc<Deck>, workload: Workload, clients: u32) -> Plan {
+    let (seeded, entries) = (Arc::clone(deck), options.bundle_entries);
+    let draw: Draw = Arc::new(move |random| {
+        let step = Step::draw(workload, random);
+        Some((step, step.call(&seeded, entries, random)?))
+    });
+    let seeded = Arc::clone(deck);
+    let largest: Draw = Arc::new(move |random| {
+        Some((Step::Transaction, Step::Transaction.call(&seeded, BUNDLE_ENTRIES_MAX, random)?))
+    });
     Plan {
-        workload,
+        draw,
+        bulk: (workload == Workload::ReadBeside).then_some(largest),
         clients,
         warmup: Duration::from_secs(options.warmup),
         measured: Duration::from_secs(options.seconds),

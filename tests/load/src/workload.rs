@@ -72,6 +72,8 @@ pub(crate) enum Step {
     Update,
     /// GET by patient
     Search,
+    /// GET of a search that finds nothing
+    Miss,
     /// POST of a Bundle
     Transaction,
     /// GET of a proof
@@ -101,7 +103,7 @@ impl Step {
     pub(crate) const fn expected(self) -> u16 {
         match self {
             Self::Create => 201,
-            Self::Read | Self::Update | Self::Search | Self::Transaction | Self::Proof => 200,
+            Self::Miss | Self::Read | Self::Update | Self::Search | Self::Transaction | Self::Proof => 200,
         }
     }
 
@@ -112,7 +114,7 @@ impl Step {
             Self::Read => 1_000,
             // Each patient has at least one Observation, or the search's Bundle would be below this.
             Self::Search => 1_000,
-            Self::Transaction | Self::Proof => 100,
+            Self::Transaction | Self::Proof | Self::Miss => 100,
         }
     }
 
@@ -120,7 +122,7 @@ impl Step {
     pub(crate) const fn resources(self, bundle_entries: u32) -> u64 {
         match self {
             Self::Transaction => bundle_entries as u64,
-            Self::Create | Self::Read | Self::Update | Self::Search | Self::Proof => 1,
+            Self::Create | Self::Read | Self::Update | Self::Search | Self::Miss | Self::Proof => 1,
         }
     }
 
@@ -134,6 +136,7 @@ impl Step {
         Some(match self {
             Self::Read => Call::get(random.pick(&deck.observations)?.uri.clone()),
             Self::Search => Call::get(random.pick(&deck.searches)?.clone()),
+            Self::Miss => return None,
             Self::Proof => {
                 Call::get(uri(&format!("/audit/entries/{}/proof", random.below(deck.log_size))).ok()?)
             }

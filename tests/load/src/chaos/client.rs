@@ -194,7 +194,7 @@ fn touched(step: Step, reply: &Reply) -> Option<Vec<Touched>> {
                 entries.as_array()?.iter().map(|entry| of_resource(entry.get("resource")?)).collect()
             }
         },
-        Step::Transaction | Step::Proof => Some(Vec::new()),
+        Step::Transaction | Step::Proof | Step::Miss => Some(Vec::new()),
     }
 }
 
