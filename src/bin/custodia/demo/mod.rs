@@ -58,6 +58,9 @@ pub(crate) struct DemoArgs {
     /// Load no records; there is no tour then
     #[arg(long, conflicts_with = "exit")]
     no_data: bool,
+    /// What finds records without a patient being named, as search.population: Type.parameter or all, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    population: Vec<String>,
 }
 
 /// Why the demo does not begin.
@@ -86,7 +89,8 @@ pub(crate) fn run(args: &DemoArgs, folder: &Path) -> Result<ExitCode, Failure> {
     let clock = Clock::machine();
     let (portal, partners) = doors(args)?;
     let home = Home::open(folder, &clock)?;
-    let config = config(&home, portal, partners);
+    let mut config = config(&home, portal, partners);
+    config.search.population.clone_from(&args.population);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // Dropped last: what stopping says is written as well.
     let _guard = watch::start(&config, clock.clone(), Screen::Dark)?;
