@@ -45,7 +45,7 @@ pub(super) async fn stale(
     let mut out = Vec::with_capacity(work.len());
     for (changes, _) in work {
         let stands = changes.iter().all(|(change, _)| {
-            let found = current.get(&change.place()).copied();
+            let found = current.get(&change.place()).map(|(version, _)| *version);
             let base = match change.base {
                 Base::Fresh => true,
                 Base::Absent => found.is_none(),

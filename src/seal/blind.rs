@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Changes when marks are made otherwise; every server that finds another one makes them anew.
-pub const GENERATION: u8 = 1;
+pub const GENERATION: u8 = 2;
 
 /// A mark as it stands in the database: the only thing that is bound to its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,9 @@
 //! Blind marks: written with their records, and asked for by searches that name no patient.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use uuid::Uuid;
@@ -19,13 +20,14 @@ use crate::{fhir::kinds::ResourceType, seal::BlindMark, tenant::TenantId};
 #[derive(Default)]
 pub(super) struct Marks {
     rows: Vec<(Place, i32, i32)>,
+    updated: Vec<DateTime<Utc>>,
     flat: Vec<i64>,
     /// Records that had marks perhaps, and have none now.
     bare: Vec<Place>,
 }
 
 impl Marks {
-    pub(super) fn push(&mut self, place: Place, marks: &[BlindMark], base: Base) {
+    pub(super) fn push(&mut self, (place, updated): (Place, DateTime<Utc>), marks: &[BlindMark], base: Base) {
         if marks.is_empty() {
             if matches!(base, Base::Version(_)) {
                 self.bare.push(place);
@@ -36,18 +38,19 @@ impl Marks {
         let first = at(self.flat.len()).saturating_add(1);
         self.flat.extend(marks.iter().map(|mark| mark.bits()));
         self.rows.push((place, first, at(self.flat.len())));
+        self.updated.push(updated);
     }
 
-    /// Part of the ledger's transaction. An update that leaves the marks as they are writes nothing.
+    /// Part of the ledger's transaction. An update that leaves the marks as they are touches no index.
     pub(super) async fn write(self, connection: &AsyncPgConnection) -> diesel::QueryResult<()> {
-        let Self { rows, flat, bare } = self;
+        let Self { rows, updated, flat, bare } = self;
         if !rows.is_empty() {
             Statement::new(
-                "INSERT INTO search_mark AS m (tenant, type, key, marks)
-                 SELECT k.tenant, k.type, k.key, (f.flat)[k.first:k.last]
-                 FROM (SELECT ? AS flat) AS f, unnest(?, ?, ?, ?, ?) AS k(tenant, type, key, first, last)
-                 ON CONFLICT (tenant, type, key) DO UPDATE SET marks = excluded.marks
-                 WHERE m.marks <> excluded.marks",
+                "INSERT INTO search_mark AS m (tenant, type, key, marks, updated)
+                 SELECT k.tenant, k.type, k.key, (f.flat)[k.first:k.last], k.updated
+                 FROM (SELECT ? AS flat) AS f,
+                      unnest(?, ?, ?, ?, ?, ?) AS k(tenant, type, key, first, last, updated)
+                 ON CONFLICT (tenant, type, key) DO UPDATE SET marks = excluded.marks, updated = excluded.updated",
             )
             .bind::<Array<BigInt>, _>(flat)
             .bind::<Array<Integer>, _>(rows.iter().map(|row| row.0.0).collect::<Vec<_>>())
@@ -55,6 +58,7 @@ impl Marks {
             .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.0.2).collect::<Vec<_>>())
             .bind::<Array<Integer>, _>(rows.iter().map(|row| row.1).collect::<Vec<_>>())
             .bind::<Array<Integer>, _>(rows.iter().map(|row| row.2).collect::<Vec<_>>())
+            .bind::<Array<Timestamptz>, _>(updated)
             .execute(&mut &*connection)
             .await?;
         }
@@ -74,7 +78,9 @@ impl Marks {
 }
 
 #[derive(QueryableByName)]
-struct Key {
+struct Stood {
+    #[diesel(sql_type = Timestamptz)]
+    updated: DateTime<Utc>,
     #[diesel(sql_type = SqlUuid)]
     key: Uuid,
 }
@@ -96,7 +102,7 @@ struct Digest {
 /// The marks find the records, and tenant and type are looked at afterwards: a plan by the primary key would read all
 /// of a type. (`+ 0` keeps that key out of the plan; a mark is a tenant's and a type's already.)
 pub const MARKED: &str = "
-SELECT m.key FROM search_mark m
+SELECT m.updated, m.key FROM search_mark m
 WHERE m.marks && ? AND m.marks && ? AND m.tenant + 0 = ? AND m.type + 0 = ? LIMIT ?";
 
 const ALL: &str = "
@@ -109,7 +115,7 @@ WHERE r.tenant = ? AND (r.type, r.key) > (?, ?) AND NOT r.deleted
 ORDER BY r.type, r.key LIMIT ?";
 
 impl Store {
-    /// Keys of the records that bear a mark of each of two lists, at most `limit`, in no order.
+    /// Time and key of the records that bear a mark of each of two lists, at most `limit`, in no order.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
@@ -119,10 +125,10 @@ impl Store {
         kind: ResourceType,
         marks: [&[BlindMark]; 2],
         limit: i64,
-    ) -> Result<Vec<Uuid>, StoreError> {
+    ) -> Result<Vec<(DateTime<Utc>, Uuid)>, StoreError> {
         let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
         let [one, other] = marks;
-        let rows: Vec<Key> = Statement::new(MARKED)
+        let rows: Vec<Stood> = Statement::new(MARKED)
             .bind::<Array<BigInt>, _>(bits(one))
             .bind::<Array<BigInt>, _>(bits(other))
             .bind::<Integer, _>(tenant.0)
@@ -130,7 +136,7 @@ impl Store {
             .bind::<BigInt, _>(limit)
             .load(&mut self.connection().await?)
             .await?;
-        Ok(rows.into_iter().map(|row| row.key).collect())
+        Ok(rows.into_iter().map(|row| (row.updated, row.key)).collect())
     }
 
     /// The records of any type that bear a mark, at most `limit`, in no order.
@@ -226,8 +232,10 @@ pub(super) async fn set(
     let current = lock_current(connection, &places).await?;
     let mut marks = Marks::default();
     for (place, version, its) in marked {
-        if current.get(place) == Some(version) {
-            marks.push(*place, its, Base::Version(*version));
+        if let Some((now, updated)) = current.get(place)
+            && now == version
+        {
+            marks.push((*place, *updated), its, Base::Version(*version));
         }
     }
     marks.write(connection).await

@@ -100,6 +100,8 @@ struct Current {
     key: Uuid,
     #[diesel(sql_type = Integer)]
     version: i32,
+    #[diesel(sql_type = Timestamptz)]
+    updated: DateTime<Utc>,
 }
 
 #[derive(QueryableByName)]
@@ -110,26 +112,26 @@ struct HeldKey {
     id: Uuid,
 }
 
-/// The current versions of `places`, locked in key order until the transaction ends.
+/// The current versions of `places` and when they were written, locked in key order until the transaction ends.
 ///
 /// # Errors
 /// Diesel's.
 pub async fn lock_current(
     connection: &AsyncPgConnection,
     places: &[Place],
-) -> diesel::QueryResult<HashMap<Place, i32>> {
+) -> diesel::QueryResult<HashMap<Place, (i32, DateTime<Utc>)>> {
     if places.is_empty() {
         return Ok(HashMap::new());
     }
     let rows: Vec<Current> = at_places(
-        "SELECT r.tenant, r.type AS kind, r.key, r.version FROM unnest(?, ?, ?) AS k(tenant, type, key)
+        "SELECT r.tenant, r.type AS kind, r.key, r.version, r.updated FROM unnest(?, ?, ?) AS k(tenant, type, key)
          JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
          ORDER BY r.tenant, r.type, r.key FOR UPDATE OF r",
         places,
     )
     .load(&mut &*connection)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.tenant, row.kind, row.key), row.version)).collect())
+    Ok(rows.into_iter().map(|row| ((row.tenant, row.kind, row.key), (row.version, row.updated))).collect())
 }
 
 /// Which of these tenant-wrapped keys are stored already.
@@ -194,7 +196,7 @@ pub async fn write(
     let mut marks = Marks::default();
     for (version, entry) in versions {
         let place = version.place();
-        marks.push(place, &version.marks, version.base);
+        marks.push((place, version.at.updated), &version.marks, version.base);
         for key in version.keys {
             keys.push(place.0, key);
         }

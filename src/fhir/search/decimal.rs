@@ -84,12 +84,12 @@ impl Decimal {
         bytes
     }
 
-    /// How many digits stand before the decimal point, and the first two of all; `None` of zero.
+    /// How many digits stand before the decimal point, and the first three of all; `None` of zero.
     #[must_use]
-    pub fn magnitude(&self) -> Option<(i64, u8)> {
-        let first = *self.digits.first().filter(|digit| **digit != 0)?;
-        let second = self.digits.get(1).copied().unwrap_or(0);
-        Some((self.place(), first * 10 + second))
+    pub fn magnitude(&self) -> Option<(i64, u16)> {
+        self.digits.first().filter(|digit| **digit != 0)?;
+        let digit = |place: usize| u16::from(self.digits.get(place).copied().unwrap_or(0));
+        Some((self.place(), digit(0) * 100 + digit(1) * 10 + digit(2)))
     }
 
     /// Whether it is written with a minus.

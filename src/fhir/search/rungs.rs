@@ -2,7 +2,7 @@
 //!
 //! May import only std and what stands beside it in `fhir`.
 //!
-//! A rung holds the numbers that share a sign, the place of their first digit and their first two digits: 90 rungs to
+//! A rung holds the numbers that share a sign, the place of their first digit and their first three digits: 900 rungs to
 //! a power of ten, from a ten-thousand-millionth to ten million millions, and one for zero. What is smaller or larger
 //! stands on the nearest. No number stands below a smaller one, which is all that a range needs.
 
@@ -14,8 +14,8 @@ use super::term::Bounds;
 
 /// The places of first digits that have rungs of their own, counted from the one before the decimal point as 1.
 const PLACES: (i32, i32) = (-9, 13);
-/// Rungs to a place: first digits 10 to 99.
-const TO_A_PLACE: i32 = 90;
+/// Rungs to a place: first digits 100 to 999.
+const TO_A_PLACE: i32 = 900;
 /// Rungs on each side of zero.
 const SIDE: i32 = (PLACES.1 - PLACES.0 + 1) * TO_A_PLACE;
 /// The lowest rung and the highest.
@@ -46,10 +46,10 @@ pub(super) fn of_bounds(prefix: Prefix, bounds: &Bounds, has_ranges: bool) -> Op
 }
 
 fn rung(number: &Decimal) -> i32 {
-    let Some((place, first_two)) = number.magnitude() else { return SIDE };
+    let Some((place, first)) = number.magnitude() else { return SIDE };
     let step = match i32::try_from(place) {
         Ok(place) if place < PLACES.0 => 0,
-        Ok(place) if place <= PLACES.1 => (place - PLACES.0) * TO_A_PLACE + i32::from(first_two) - 10,
+        Ok(place) if place <= PLACES.1 => (place - PLACES.0) * TO_A_PLACE + i32::from(first) - 100,
         // A decimal's exponent is bounded far within an i32: this is larger, not smaller.
         Ok(_) | Err(_) => SIDE - 1,
     };
@@ -70,10 +70,11 @@ mod tests {
             ("1e-30", SIDE + 1),
             ("-1e-30", SIDE - 1),
             ("1", SIDE + 1 + 10 * TO_A_PLACE),
-            ("1.09", SIDE + 1 + 10 * TO_A_PLACE),
-            ("1.1", SIDE + 2 + 10 * TO_A_PLACE),
-            ("9.99", SIDE + 90 + 10 * TO_A_PLACE),
-            ("10", SIDE + 91 + 10 * TO_A_PLACE),
+            ("1.009", SIDE + 1 + 10 * TO_A_PLACE),
+            ("1.01", SIDE + 2 + 10 * TO_A_PLACE),
+            ("1.1", SIDE + 11 + 10 * TO_A_PLACE),
+            ("9.999", SIDE + 900 + 10 * TO_A_PLACE),
+            ("10", SIDE + 901 + 10 * TO_A_PLACE),
             ("9e40", RUNGS.1),
             ("-9e40", RUNGS.0),
         ] {

@@ -29,6 +29,8 @@ use crate::{
 
 /// Candidates asked for at a time, at the most.
 const CHUNK_MAX: i64 = 1_000;
+/// And at the least.
+const CHUNK_LEAST: i64 = 16;
 /// The most records a link may lead back from: what a chain's targets or the sources of a `_has` may number.
 pub(super) const LINKED_MAX: usize = 2_000;
 
@@ -215,7 +217,7 @@ impl<'a> Hunt<'a> {
         let mut matches = Matches { page: Vec::new(), more: false, total: None, counted: Vec::new() };
         let mut total = 0_u64;
         loop {
-            let limit = self.scout.chunk(i64::from(self.query.count).saturating_add(1).clamp(64, CHUNK_MAX));
+            let limit = self.scout.chunk(asked_for(self.query.count));
             let rows = self.rows(position, limit).await?;
             let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < limit;
             for row in rows {
@@ -364,6 +366,13 @@ impl Pointing {
     fn names_patients(&self) -> bool {
         self.parameter.files_under_patients && self.at.iter().all(|(kind, _)| *kind == ResourceType::PATIENT)
     }
+}
+
+/// How many candidates are asked for at once: a page, one more to know whether there is a next, and an eighth over for those
+/// that turn out to be no matches.
+fn asked_for(count: u32) -> i64 {
+    let page = i64::from(count).saturating_add(1);
+    page.saturating_add(page / 8).clamp(CHUNK_LEAST, CHUNK_MAX)
 }
 
 /// Nothing narrows the search: says what would.

@@ -3,8 +3,6 @@
 //! Few bear a rare mark: they are found by it, all at once. Of a common one (a status, a category) the newest are
 //! wanted, which a walk from the newest record on meets soon. Which of the two a mark is shows at the start of the walk.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -21,19 +19,21 @@ use crate::{fhir::search::Narrowness, seal::BlindMark, store::row::Row};
 pub(super) type Place = (DateTime<Utc>, Uuid);
 
 /// The most records that are found by their mark all at once.
-const FEW_MAX: usize = 2_000;
+const FEW_MAX: usize = 4_000;
 /// Records the first stretch of a walk passes; each further one is longer.
-const STRETCH_FIRST: i64 = 256;
+const STRETCH_FIRST: i64 = 64;
 /// Records a stretch passes at the most.
 const STRETCH_MAX: i64 = 16_384;
+/// A walk that has so many records ahead of it, as far as can be told, first asks whether few bear the mark.
+const AHEAD_MAX: i64 = 1_000;
 /// Records that the walk to one page's end passes at the most.
 const WALKED_MAX: i64 = 1_000_000;
 
 /// What is asked for, as marks: one of each list.
 pub(super) struct Marked {
     lists: (Vec<BlindMark>, Vec<BlindMark>),
-    /// The records that bear them if they are few; `None` inside if they are not.
-    few: OnceCell<Option<HashSet<Uuid>>>,
+    /// The records that bear them if they are few, newest first; `None` inside if they are not.
+    few: OnceCell<Option<Vec<Place>>>,
 }
 
 impl Marked {
@@ -83,45 +83,67 @@ impl Hunt<'_> {
         limit: i64,
     ) -> Result<Vec<Row>, Failure> {
         if let Some(Some(few)) = marked.few.get() {
-            return self.narrowed(start, limit, Some(few)).await;
+            return self.of_few(few, start, limit).await;
         }
         let mut after = start;
         let (store, view) = (&self.scout.app.store, &self.scout.view);
         let (mut found, mut stretch, mut walked) = (Vec::new(), STRETCH_FIRST, 0);
         loop {
-            let wanted = limit.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
+            let wanted = limit.saturating_sub(count(&found));
             found.extend(
                 store.newest_marked(view, self.narrowing(after, wanted), marked.lists(), stretch).await?,
             );
-            if i64::try_from(found.len()).unwrap_or(i64::MAX) >= limit {
+            if count(&found) >= limit {
                 return Ok(found);
             }
-            if let Some(few) = self.few(marked).await? {
+            walked += stretch;
+            // As far as can be told, this many records fill the page.
+            let ahead = (limit - count(&found)).saturating_mul(walked) / count(&found).max(1);
+            if ahead > AHEAD_MAX
+                && let Some(few) = self.few(marked).await?
+            {
                 // What was found on the way is among them.
-                return self.narrowed(start, limit, Some(few)).await;
+                return self.of_few(few, start, limit).await;
             }
             // The stretch was passed to its end: the walk goes on from there, if anything is left.
             let Some(place) = store.place_after(view, &self.narrowing(after, limit), stretch).await? else {
                 return Ok(found);
             };
             after = Some(place);
-            walked += stretch;
             if walked > WALKED_MAX {
                 return Err(too_costly());
             }
-            stretch = stretch.saturating_mul(4).min(STRETCH_MAX);
+            stretch = ahead.clamp(stretch, stretch.saturating_mul(4)).min(STRETCH_MAX);
         }
     }
 
-    /// The records that bear the marks, if they are few.
-    async fn few<'m>(&self, marked: &'m Marked) -> Result<Option<&'m HashSet<Uuid>>, Failure> {
+    /// The next of few records after a place.
+    async fn of_few(&self, few: &[Place], start: Option<Place>, limit: i64) -> Result<Vec<Row>, Failure> {
+        let first = start.map_or(0, |start| few.partition_point(|place| *place >= start));
+        let mut left = few.get(first..).unwrap_or_default();
+        let mut found = Vec::new();
+        // One that was written or deleted meanwhile is not among the candidates: more are looked up in its place.
+        while !left.is_empty() && count(&found) < limit {
+            let wanted = usize::try_from(limit.saturating_sub(count(&found))).unwrap_or(usize::MAX);
+            let (these, rest) = left.split_at(wanted.min(left.len()));
+            found.extend(self.narrowed(start, limit, Some(these)).await?);
+            left = rest;
+        }
+        // One that was written meanwhile stands at its new place: the last one is where the next page starts.
+        found.sort_unstable_by_key(|row| std::cmp::Reverse((row.at.updated, row.at.key)));
+        Ok(found)
+    }
+
+    /// The records that bear the marks, newest first, if they are few.
+    async fn few<'m>(&self, marked: &'m Marked) -> Result<Option<&'m [Place]>, Failure> {
         let few = marked.few.get_or_try_init(|| async {
             let (app, tenant) = (self.scout.app, self.scout.view.tenant);
             let most = i64::try_from(FEW_MAX).unwrap_or(i64::MAX).saturating_add(1);
-            let found = app.store.marked(tenant, self.query.kind, marked.lists(), most).await?;
-            Ok::<_, Failure>((found.len() <= FEW_MAX).then(|| found.into_iter().collect()))
+            let mut found = app.store.marked(tenant, self.query.kind, marked.lists(), most).await?;
+            found.sort_unstable_by(|one, other| other.cmp(one));
+            Ok::<_, Failure>((found.len() <= FEW_MAX).then_some(found))
         });
-        Ok(few.await?.as_ref())
+        Ok(few.await?.as_deref())
     }
 
     /// Candidates of what patients, ids or these keys narrow the search to.
@@ -129,11 +151,11 @@ impl Hunt<'_> {
         &self,
         after: Option<Place>,
         limit: i64,
-        few: Option<&HashSet<Uuid>>,
+        few: Option<&[Place]>,
     ) -> Result<Vec<Row>, Failure> {
         let mut narrowing = self.narrowing(after, limit);
         if let Some(few) = few {
-            narrowing.keys = Some(few.iter().copied().collect());
+            narrowing.keys = Some(few.iter().map(|(_, key)| *key).collect());
         }
         if narrowing.keys.as_ref().is_some_and(Vec::is_empty)
             || narrowing.patients.as_ref().is_some_and(Vec::is_empty)
@@ -142,4 +164,8 @@ impl Hunt<'_> {
         }
         Ok(self.scout.app.store.candidates(&self.scout.view, narrowing).await?)
     }
+}
+
+fn count(rows: &[Row]) -> i64 {
+    i64::try_from(rows.len()).unwrap_or(i64::MAX)
 }

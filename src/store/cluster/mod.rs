@@ -114,7 +114,7 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// What a server on a small machine wants.
+    /// What a server of its own machine's size wants.
     #[must_use]
     pub fn new(home: impl Into<PathBuf>) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -125,7 +125,7 @@ impl ClusterConfig {
             places: binaries::expand(&binaries::USUAL_PLACES),
             fetch: Fetch::Allowed,
             durability: Durability::Full,
-            shared_buffers_mib: 256,
+            shared_buffers_mib: settings::share_of_memory(),
             connections_max: 200,
             ready_within: Duration::from_secs(300),
         }

@@ -28,7 +28,7 @@ pub(super) fn conf(config: &ClusterConfig, socket_folder: &Path) -> Result<(Stri
         Durability::Scratch => SCRATCH,
     };
     let size = format!(
-        "# A quarter of a 1 GB machine; what does not fit is in the system's cache.\n\
+        "# An eighth of the machine's memory, within bounds; what does not fit is in the system's cache.\n\
          shared_buffers = {}MB\n\
          # Two pools of a server and some for psql and pg_dump; each costs memory.\n\
          max_connections = {}\n",
@@ -45,6 +45,21 @@ pub(super) fn conf(config: &ClusterConfig, socket_folder: &Path) -> Result<(Stri
         socket_setting(socket_folder)?
     );
     Ok((text, fingerprint))
+}
+
+/// The bounds of what PostgreSQL keeps of its pages by itself.
+const BUFFERS_MIB: (u64, u64) = (256, 2_048);
+
+/// An eighth of the machine's memory, in MiB, within [`BUFFERS_MIB`]; the lower bound where the system does not tell.
+pub(super) fn share_of_memory() -> u32 {
+    let told = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    eighth(&told)
+}
+
+fn eighth(meminfo: &str) -> u32 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or_default();
+    u32::try_from((kib / 1_024 / 8).clamp(BUFFERS_MIB.0, BUFFERS_MIB.1)).unwrap_or(256)
 }
 
 /// An acknowledged commit survives a power failure.
@@ -145,6 +160,19 @@ mod tests {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn postgresql_keeps_an_eighth_of_the_memory_within_bounds() {
+        for (told, mib) in [
+            ("MemTotal:        8388608 kB\nMemFree: 1 kB", 1_024),
+            ("MemTotal:         524288 kB", 256),
+            ("MemTotal:       67108864 kB", 2_048),
+            ("MemTotal: much", 256),
+            ("", 256),
+        ] {
+            assert_eq!(eighth(told), mib, "{told}");
+        }
     }
 
     #[test]
