@@ -377,6 +377,10 @@ pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -
             marks.push(mark(size, high));
             high -= 1;
         }
+        if low > high {
+            // Nothing is left; one span up the two would meet again.
+            break;
+        }
         (low, high) = (low >> Listed::SPAN_BITS, high >> Listed::SPAN_BITS);
         size += 1;
     }

@@ -162,6 +162,19 @@ fn few_spans_make_up_any_time() {
 }
 
 proptest! {
+    #[test]
+    fn what_covers_a_range_is_that_range_and_each_day_once(from in 700_000_i32..740_000, long in prop_oneof![0_i32..9, 0..70, 0..20_000]) {
+        let until = from + long;
+        let mut days: Vec<i32> = Vec::new();
+        for mark in cover(Mark::First, from, until) {
+            let Mark::First(size, number) = mark else { unreachable!() };
+            let bits = u32::from(size) * Listed::SPAN_BITS;
+            days.extend((number << bits)..((number + 1) << bits));
+        }
+        days.sort_unstable();
+        prop_assert_eq!(days, (from..=until).collect::<Vec<_>>());
+    }
+
     /// The invariant of the blind index: what matches is found.
     #[test]
     fn no_match_is_without_a_mark_that_was_asked_for(
