@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Changes when marks are made otherwise; every server that finds another one makes them anew.
-pub const GENERATION: u8 = 2;
+pub const GENERATION: u8 = 3;
 
 /// A mark as it stands in the database: the only thing that is bound to its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +73,14 @@ impl TenantKeys {
                 add(&number.to_be_bytes(), 7)
             }
             Mark::Piece(text) => add(text.as_bytes(), 10),
+            Mark::Least(of, size, number) => {
+                add(&[*of, *size], 11);
+                add(&number.to_be_bytes(), 11)
+            }
+            Mark::Most(of, size, number) => {
+                add(&[*of, *size], 12);
+                add(&number.to_be_bytes(), 12)
+            }
             // 8 is what refers to a record.
             Mark::Joint(marks) => {
                 for mark in marks {

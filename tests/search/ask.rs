@@ -42,6 +42,8 @@ pub(crate) enum Term {
     Reference(String, String),
     Date(&'static str, String),
     Quantity(&'static str, String, Option<String>),
+    /// With a code of UCUM.
+    Measure(&'static str, String, String),
     /// Code and quantity of one element.
     Both(Box<Term>, Box<Term>),
 }
@@ -474,6 +476,11 @@ pub(crate) fn term(world: &World, draw: &mut Draw, row: &'static Row, modifier: 
         Sort::Canonical => Term::Exactly(value.as_str()?.to_owned()),
         Sort::Quantity => {
             let number = value.get("value")?.to_string();
+            if draw.percent(35)
+                && let Some(measure) = measure(draw, &value, &number)
+            {
+                return Some(measure);
+            }
             let whole = number.split('.').next()?.to_owned();
             let text = match draw.below(4) {
                 0 => number,
@@ -490,6 +497,17 @@ pub(crate) fn term(world: &World, draw: &mut Draw, row: &'static Row, modifier: 
             Term::Quantity(PREFIXES[draw.below(PREFIXES.len())], text, unit)
         }
     })
+}
+
+/// A number near the value's, in some unit that measures the same.
+fn measure(draw: &mut Draw, value: &Value, number: &str) -> Option<Term> {
+    let of = truth::unit(value.get("code")?.as_str()?)?;
+    let others: Vec<_> = truth::UNITS.iter().filter(|unit| unit.1 == of.1).collect();
+    let (code, _, factor, added) = **draw.of(&others);
+    let near = (number.parse::<f64>().ok()? * of.2 as f64 + (of.3 - added) as f64) / factor as f64;
+    let digits = draw.below(5);
+    let text = if near.abs() < 1e-3 { format!("{near:.digits$e}") } else { format!("{near:.digits$}") };
+    Some(Term::Measure(PREFIXES[draw.below(PREFIXES.len())], text, code.to_owned()))
 }
 
 /// Letters without white space at the ends: the server takes it away. None left: the first word instead.
@@ -522,6 +540,9 @@ impl Term {
             Self::Date(prefix, text) => format!("{prefix}{text}"),
             Self::Quantity(prefix, number, None) => format!("{prefix}{number}"),
             Self::Quantity(prefix, number, Some(unit)) => format!("{prefix}{number}||{}", guard(unit)),
+            Self::Measure(prefix, number, code) => {
+                format!("{prefix}{number}|http://unitsofmeasure.org|{}", guard(code))
+            }
             Self::Both(code, value) => format!("{}${}", code.written(), value.written()),
         }
     }
@@ -555,6 +576,17 @@ impl Term {
                     .get("value")
                     .is_some_and(|stored| number_holds(prefix, number, scaled(&stored.to_string())))
             }
+            Self::Measure(prefix, number, code) => {
+                let of = |value: &Value| {
+                    let coded = value["system"] == "http://unitsofmeasure.org";
+                    value["code"].as_str().filter(|_| coded).and_then(truth::unit)
+                };
+                let wanted = truth::unit(code).unwrap();
+                let stored = of(value).filter(|unit| unit.1 == wanted.1).zip(value.get("value"));
+                stored.is_some_and(|(unit, number_held)| {
+                    measure_holds(prefix, (number, wanted), (&number_held.to_string(), unit))
+                })
+            }
             Self::Both(..) => unreachable!(),
         }
     }
@@ -579,6 +611,30 @@ fn date_holds(prefix: &str, text: &str, (low, high): (Option<i128>, Option<i128>
             let gap = (now - from).abs() / 10;
             low.is_none_or(|low| low < until + gap) && high.is_none_or(|high| high > from - gap)
         }
+    }
+}
+
+type Unit = (&'static str, &'static str, i128, i128);
+
+/// Both numbers as the smallest unit has them.
+fn measure_holds(prefix: &str, (text, wanted): (&str, &Unit), (stored, unit): (&str, &Unit)) -> bool {
+    const ONE: i128 = 10_i128.pow(20);
+    let exact = scaled(text);
+    let (digits, exponent) = text.split_once('e').map_or((text, 0), |(a, b)| (a, b.parse::<i32>().unwrap()));
+    let places = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i32);
+    let half = 10_i128.pow(u32::try_from(20 - places + exponent).unwrap()) / 2;
+    let tenth = (exact / 10).abs();
+    let of = |number: i128| number * wanted.2 + wanted.3 * ONE;
+    let stored = scaled(stored) * unit.2 + unit.3 * ONE;
+    let inside = of(exact - half) <= stored && stored < of(exact + half);
+    match prefix {
+        "" | "eq" => inside,
+        "ne" => !inside,
+        "gt" | "sa" => stored > of(exact),
+        "ge" => stored >= of(exact),
+        "lt" | "eb" => stored < of(exact),
+        "le" => stored <= of(exact),
+        _ => of(exact - tenth) <= stored && stored <= of(exact + tenth),
     }
 }
 

@@ -78,6 +78,7 @@ impl Expression {
             }
             (Term::Date(_, text), operator) => Term::Date(operator, text),
             (Term::Quantity(_, number, unit), operator) => Term::Quantity(operator, number, unit),
+            (Term::Measure(_, number, code), operator) => Term::Measure(operator, number, code),
             (other, _) => other,
         };
         if matches!(&drawn, Term::Begins(text) | Term::Contains(text) | Term::Exactly(text) if plain(text).trim().is_empty())
@@ -156,6 +157,7 @@ fn value(term: &Term) -> String {
     let text = match term {
         Term::Date(_, text) => text.clone(),
         Term::Quantity(_, number, unit) => Term::Quantity("", number.clone(), unit.clone()).written(),
+        Term::Measure(_, number, code) => Term::Measure("", number.clone(), code.clone()).written(),
         other => other.written(),
     };
     let plain = !text.contains([')', ']', '"']) && !text.contains(char::is_whitespace);

@@ -281,6 +281,35 @@ pub(crate) fn span(value: &Value) -> Option<(Option<Nanos>, Option<Nanos>)> {
     (start.is_some() || end.is_some()).then(|| (start.map(|s| s.0), end.map(|e| e.1)))
 }
 
+/// Units that measure the same: code, what, how many of the smallest one is, and what is added then. Whole numbers, from the
+/// definitions of the units.
+pub(crate) const UNITS: [(&str, &str, i128, i128); 20] = [
+    ("mg", "mass", 1_000_000_000, 0),
+    ("ug", "mass", 1_000_000, 0),
+    ("pg", "mass", 1, 0),
+    ("g", "mass", 1_000_000_000_000, 0),
+    ("kg", "mass", 1_000_000_000_000_000, 0),
+    ("[lb_av]", "mass", 453_592_370_000_000, 0),
+    ("cm", "length", 100_000, 0),
+    ("m", "length", 10_000_000, 0),
+    ("[in_i]", "length", 254_000, 0),
+    ("mg/dL", "mass of a volume", 1, 0),
+    ("g/dL", "mass of a volume", 1_000, 0),
+    ("g/L", "mass of a volume", 100, 0),
+    ("mm[Hg]", "pressure", 133_322, 0),
+    ("kPa", "pressure", 1_000_000, 0),
+    ("10*3/uL", "count", 1, 0),
+    ("10*9/L", "count", 1, 0),
+    ("10*6/uL", "count", 1_000, 0),
+    ("mmol/L", "substance", 1, 0),
+    ("Cel", "temperature", 18, 320),
+    ("[degF]", "temperature", 10, 0),
+];
+
+pub(crate) fn unit(code: &str) -> Option<&'static (&'static str, &'static str, i128, i128)> {
+    UNITS.iter().find(|unit| unit.0 == code)
+}
+
 /// A decimal times 10^20: exact for the numbers in these records.
 pub(crate) fn scaled(text: &str) -> i128 {
     let (text, exponent) =

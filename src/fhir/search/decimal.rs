@@ -144,6 +144,57 @@ impl Decimal {
         Self { negative: self.negative, digits: trimmed(digits), exponent: self.exponent - 1 }
     }
 
+    /// The number times another, exactly.
+    #[must_use]
+    pub fn product(&self, other: &Self) -> Self {
+        let mut columns = vec![0_u32; self.digits.len() + other.digits.len()];
+        for (i, a) in self.digits.iter().rev().enumerate() {
+            for (column, b) in columns.iter_mut().skip(i).zip(other.digits.iter().rev()) {
+                *column += u32::from(*a) * u32::from(*b);
+            }
+        }
+        let digits = carried(columns);
+        let exponent = self.exponent.saturating_add(other.exponent);
+        Self { negative: self.negative != other.negative, digits, exponent }
+    }
+
+    /// The number and another together, exactly.
+    #[must_use]
+    pub fn sum(&self, other: &Self) -> Self {
+        if other.is_zero() {
+            return self.clone();
+        }
+        let exponent = self.exponent.min(other.exponent);
+        let (a, b) = (self.at(exponent), other.at(exponent));
+        if self.negative == other.negative {
+            let length = a.len().max(b.len()) + 1;
+            let columns = (0..length).map(|place| column(&a, place) + column(&b, place)).collect();
+            return Self { negative: self.negative, digits: carried(columns), exponent };
+        }
+        // The smaller from the larger, by its size.
+        let (large, small, negative) = if self.compare_size(other) == Ordering::Less {
+            (b, a, other.negative)
+        } else {
+            (a, b, self.negative)
+        };
+        let mut borrowed = 0;
+        let mut digits: Vec<u8> = (0..large.len())
+            .map(|place| {
+                let (from, taken) = (column(&large, place) + 10, column(&small, place) + borrowed);
+                borrowed = u32::from(from < taken + 10);
+                u8::try_from((from - taken) % 10).unwrap_or(0)
+            })
+            .collect();
+        digits.reverse();
+        Self { negative, digits: trimmed(digits), exponent }
+    }
+
+    /// The digits down to a lower place, the last first.
+    fn at(&self, exponent: i64) -> Vec<u8> {
+        let zeros = usize::try_from(self.exponent.saturating_sub(exponent)).unwrap_or(0);
+        std::iter::repeat_n(0, zeros).chain(self.digits.iter().rev().copied()).collect()
+    }
+
     fn is_zero(&self) -> bool {
         self.digits.iter().all(|digit| *digit == 0)
     }
@@ -158,6 +209,26 @@ impl Decimal {
                 .unwrap_or(Ordering::Equal)
         })
     }
+}
+
+fn column(digits: &[u8], place: usize) -> u32 {
+    digits.get(place).copied().map_or(0, u32::from)
+}
+
+/// Digits out of columns of any size, the last of them first.
+fn carried(columns: Vec<u32>) -> Vec<u8> {
+    let mut carry = 0;
+    let mut digits: Vec<u8> = columns
+        .into_iter()
+        .map(|sum| {
+            carry += sum;
+            let digit = u8::try_from(carry % 10).unwrap_or(0);
+            carry /= 10;
+            digit
+        })
+        .collect();
+    digits.reverse();
+    trimmed(digits)
 }
 
 fn trimmed(digits: Vec<u8>) -> Vec<u8> {
@@ -273,6 +344,10 @@ mod tests {
             prop_assert!(low < x && x < high);
             prop_assert_eq!(low, d(&format!("{}e-1", a * 10 - 5)));
             prop_assert_eq!(high, d(&format!("{}e-1", a * 10 + 5)));
+            prop_assert_eq!(x.product(&y), d(&(a * b).to_string()));
+            prop_assert_eq!(x.sum(&y), d(&(a + b).to_string()));
+            prop_assert_eq!(d(&format!("{a}e-3")).sum(&y), d(&format!("{}e-3", a + b * 1_000)));
+            prop_assert_eq!(x.sum(&d(&format!("{b}e-2"))), d(&format!("{}e-2", a * 100 + b)));
         }
     }
 }

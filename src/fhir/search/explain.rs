@@ -91,6 +91,7 @@ fn leak(mark: &Mark<'_>) -> &'static str {
         Mark::Begins(_) | Mark::Whole(_) => "which records share a beginning of a text",
         Mark::Piece(_) => "which records share a piece of a text",
         Mark::First(..) | Mark::Last(..) => "which records fall into spans of days, or of numbers",
+        Mark::Least(..) | Mark::Most(..) => "which records fall into spans of what they measure",
         Mark::Joint(_) => "which records share a code with a value, or with a span of values",
         Mark::Record(..) => "which records point at the same one",
         Mark::Code(_) | Mark::Url(_) => "which records share a code",

@@ -13,6 +13,7 @@ use super::fold::fold;
 use super::path::{Datatype, Path};
 use super::span::{Span, span};
 use super::term::{Bounds, System, Target, Term, Token, Unit};
+use super::ucum::measured;
 
 impl Term {
     /// Whether a value at the end of a path meets the term. A composite is met by [`super::filter`].
@@ -41,6 +42,8 @@ impl Term {
                 has_unit(path.datatype, value, unit)
                     && interval(path.datatype, value).is_some_and(|interval| interval.meets(*prefix, bounds))
             }
+            Self::Measure(prefix, bounds, wanted) => measured(path.datatype, value)
+                .is_some_and(|(of, interval)| of == *wanted && interval.meets(*prefix, bounds)),
             Self::Uri(url) => value.as_str().is_some_and(|text| is_url(path.datatype, text, url)),
             Self::Below(url) => value.as_str().is_some_and(|text| is_below(text, url)),
             Self::Above(url) => value.as_str().is_some_and(|text| is_below(url, text)),

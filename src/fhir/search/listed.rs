@@ -15,6 +15,7 @@
 //! | date, period | for its first day and its last: the day and the spans of 8, 64, 512 and 4,096 days it is in |
 //!
 //! | number, quantity | for its lower end and its upper: the rung it stands on ([`super::rungs`]) and the spans of 8, 64, 512 and 4,096 |
+//! | quantity of a unit of UCUM | the same of what it measures ([`super::ucum`]) |
 //! | composite | what its components have, in every combination within one part |
 
 use std::borrow::Cow;
@@ -38,9 +39,10 @@ use super::joint::{of_parts, of_terms};
 use super::lists::{DEFAULT, Named, OWN, can_be_listed};
 use super::parameters::Kind;
 use super::path::{Datatype, Path};
-use super::rungs;
+use super::rungs::{self, Ladder};
 use super::span::span;
 use super::term::{Modifier, Target, Term};
+use super::ucum::measured;
 
 /// The lengths of the text beginnings that are marked, in characters.
 const BEGINNINGS: [usize; 6] = [2, 3, 4, 6, 8, 12];
@@ -79,6 +81,10 @@ pub enum Mark<'a> {
     First(u8, i32),
     /// The last day, or the upper end of numbers, is in a span.
     Last(u8, i32),
+    /// What a number measures, or its lower end, is in a span: what it is a number of, the span's size and number.
+    Least(u8, u8, i32),
+    /// The upper end is in a span.
+    Most(u8, u8, i32),
     /// One part of a composite bears all of these, component by component.
     Joint(Vec<Mark<'a>>),
 }
@@ -267,7 +273,10 @@ pub(super) fn of_value<'a>(
     match (kind, path.datatype) {
         (Kind::Number | Kind::Quantity, datatype) => {
             if let Some(interval) = interval(datatype, value) {
-                rungs::of_interval(&interval, has_ranges(paths), visit);
+                rungs::of_interval(Ladder::Written, &interval, has_ranges(paths), visit);
+            }
+            if let Some((of, interval)) = measured(datatype, value) {
+                rungs::of_interval(Ladder::Measured(of), &interval, has_ranges(paths), visit);
             }
         }
         (Kind::String, datatype) => texts(datatype, value, &mut |text| {
@@ -340,7 +349,10 @@ pub(super) fn of_term(
         Term::Uri(url) if modifier == Modifier::None => vec![Mark::Url(owned(without_version(url)))],
         Term::Date(prefix, range) => of_range(*prefix, range)?,
         Term::Number(prefix, bounds) | Term::Quantity(prefix, bounds, _) => {
-            rungs::of_bounds(*prefix, bounds, has_ranges(paths))?
+            rungs::of_bounds(Ladder::Written, *prefix, bounds, has_ranges(paths))?
+        }
+        Term::Measure(prefix, bounds, of) => {
+            rungs::of_bounds(Ladder::Measured(*of), *prefix, bounds, has_ranges(paths))?
         }
         _ => return None,
     })
@@ -361,7 +373,7 @@ fn of_range(prefix: Prefix, range: &DateRange) -> Option<Vec<Mark<'static>>> {
 }
 
 /// The fewest spans that make up all days, or rungs, from one to another, both included.
-pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
+pub(super) fn cover(mark: impl Fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -> Vec<Mark<'static>> {
     let (mut marks, mut low, mut high, mut size) = (Vec::new(), from, until, 0_u8);
     let in_one = (1 << Listed::SPAN_BITS) - 1;
     while low <= high {
@@ -388,7 +400,7 @@ pub(super) fn cover(mark: fn(u8, i32) -> Mark<'static>, from: i32, until: i32) -
 }
 
 /// The spans a day, or a rung, is in.
-pub(super) fn spans_of<'a>(mark: fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
+pub(super) fn spans_of<'a>(mark: impl Fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
     for size in 0..SPANS {
         visit(mark(size, day >> (u32::from(size) * Listed::SPAN_BITS)));
     }

@@ -207,7 +207,7 @@ proptest! {
         low in proptest::option::of(-1_000_000_i64..1_000_000), wide in proptest::option::of(0_i64..100_000), scale in 0_u32..9,
         asked_for in "-?[0-9]{1,4}(\\.[0-9]{1,3})?(e-?[0-9])?", prefix in "|eq|gt|ge|lt|le|sa|eb|ap", point in any::<bool>(),
     ) {
-        let listed = Listed::of(searches(), &["all".to_owned()]).unwrap();
+        let listed = everything();
         let decimal = |units: i64| -> Value { serde_json::from_str(&format!("{units}e-{scale}")).unwrap() };
         let low_or_none = low.map(|low| json!({"value": decimal(low), "code": "mg"}));
         let (kind, resource) = if point {
@@ -225,8 +225,8 @@ proptest! {
         for code in codes {
             let query = query(kind, &format!("{code}{prefix}{asked_for}"));
             if query.holds(&resource) {
-                let wanted = asked(&listed, &query).unwrap();
-                prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{code}{prefix}{asked_for} {resource}");
+                let wanted = asked(listed, &query).unwrap();
+                prop_assert!(marks(listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{code}{prefix}{asked_for} {resource}");
             }
         }
     }
@@ -245,6 +245,57 @@ proptest! {
             prop_assert!(marks(&listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)));
         }
     }
+}
+
+fn everything() -> &'static Listed {
+    static ALL: std::sync::OnceLock<Listed> = std::sync::OnceLock::new();
+    ALL.get_or_init(|| Listed::of(searches(), &["all".to_owned()]).unwrap())
+}
+
+/// One of these, told apart from another by a step on the ladder or less: where a range one rung short shows.
+fn near() -> impl Strategy<Value = (i64, i64)> {
+    (10_i64..100, -1_i64..=1, 0_i64..10, 0_i64..10)
+        .prop_map(|(first_two, step, tail, other)| (first_two * 10 + tail, (first_two + step) * 10 + other))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn a_range_is_not_one_rung_short(
+        (held, asked_for) in near(), place in 0_u32..4, negative in any::<bool>(), prefix in "|eq|gt|ge|lt|le|sa|eb|ap",
+        (unit, other) in prop_oneof![Just(("", "")), Just(("mg", "mg")), Just(("mg", "g")), Just(("Cel", "[degF]")), Just(("[in_i]", "cm"))],
+    ) {
+        let listed = everything();
+        let written = |units: i64| {
+            let digits = format!("{:0>5}", units);
+            let (whole, rest) = digits.split_at(5 - usize::try_from(place).unwrap());
+            let point = if rest.is_empty() { "" } else { "." };
+            format!("{}{}{point}{rest}", if negative { "-" } else { "" }, whole.trim_start_matches('0').to_owned().max("0".to_owned()))
+        };
+        let value: Value = serde_json::from_str(&written(held)).unwrap();
+        let quantity = json!({"value": value, "system": "http://unitsofmeasure.org", "code": unit});
+        let code = json!({"coding": [{"code": "c"}]});
+        let resource = json!({"resourceType": "Observation", "code": code, "valueQuantity": quantity});
+        // Of another unit the number that is the same, as far as it is decimal; else the number itself.
+        let number = match (unit, other) {
+            ("mg", "g") => format!("{}e-3", written(asked_for)),
+            _ => written(asked_for),
+        };
+        let with_unit = if other.is_empty() { String::new() } else { format!("|http://unitsofmeasure.org|{other}") };
+        for code in ["value-quantity=", "code-value-quantity=c$"] {
+            let text = form_of(&format!("{code}{prefix}{number}{with_unit}"));
+            let query = query("Observation", &text);
+            if query.holds(&resource) {
+                let wanted = asked(listed, &query).unwrap();
+                prop_assert!(marks(listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{text} {resource}");
+            }
+        }
+    }
+}
+
+/// The same with the escapes of a URL.
+fn form_of(text: &str) -> String {
+    text.replace('|', "%7C").replace('[', "%5B").replace(']', "%5D")
 }
 
 #[test]

@@ -51,6 +51,7 @@ mod rungs;
 pub mod sort;
 mod span;
 mod term;
+mod ucum;
 
 pub use codes::{Sets, WantedSet};
 pub use filter::Filter;

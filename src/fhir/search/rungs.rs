@@ -21,26 +21,60 @@ const SIDE: i32 = (PLACES.1 - PLACES.0 + 1) * TO_A_PLACE;
 /// The lowest rung and the highest.
 const RUNGS: (i32, i32) = (0, 2 * SIDE);
 
+/// Which numbers: as they are written, or what they measure in the units of UCUM.
+#[derive(Clone, Copy)]
+pub(super) enum Ladder {
+    Written,
+    Measured(u8),
+}
+
+impl Ladder {
+    fn first<'a>(self) -> impl Fn(u8, i32) -> Mark<'a> + Copy {
+        move |size, rung| match self {
+            Self::Written => Mark::First(size, rung),
+            Self::Measured(of) => Mark::Least(of, size, rung),
+        }
+    }
+
+    fn last<'a>(self) -> impl Fn(u8, i32) -> Mark<'a> + Copy {
+        move |size, rung| match self {
+            Self::Written => Mark::Last(size, rung),
+            Self::Measured(of) => Mark::Most(of, size, rung),
+        }
+    }
+}
+
 /// The marks of what a value stands for. A point has one end, which is its lower.
-pub(super) fn of_interval<'a>(interval: &Interval, has_ranges: bool, visit: &mut dyn FnMut(Mark<'a>)) {
-    spans_of(Mark::First, interval.low.as_ref().map_or(RUNGS.0, rung), visit);
+pub(super) fn of_interval<'a>(
+    ladder: Ladder,
+    interval: &Interval,
+    has_ranges: bool,
+    visit: &mut dyn FnMut(Mark<'a>),
+) {
+    spans_of(ladder.first(), interval.low.as_ref().map_or(RUNGS.0, rung), visit);
     if has_ranges {
-        spans_of(Mark::Last, interval.high.as_ref().map_or(RUNGS.1, rung), visit);
+        spans_of(ladder.last(), interval.high.as_ref().map_or(RUNGS.1, rung), visit);
     }
 }
 
 /// Which ends an interval must have to meet a prefix (`Interval::meets`): each case is necessary.
-pub(super) fn of_bounds(prefix: Prefix, bounds: &Bounds, has_ranges: bool) -> Option<Vec<Mark<'static>>> {
+pub(super) fn of_bounds(
+    ladder: Ladder,
+    prefix: Prefix,
+    bounds: &Bounds,
+    has_ranges: bool,
+) -> Option<Vec<Mark<'static>>> {
     let (exact, low, high) = (rung(&bounds.exact), rung(&bounds.low), rung(&bounds.high));
-    let upper = if has_ranges { Mark::Last } else { Mark::First };
+    let (first, last) = (ladder.first(), ladder.last());
+    let upper = |from, until| if has_ranges { cover(last, from, until) } else { cover(first, from, until) };
     Some(match prefix {
-        Prefix::Eq => cover(Mark::First, low, high),
-        Prefix::Gt | Prefix::Ge => cover(upper, exact, RUNGS.1),
-        Prefix::Lt | Prefix::Le => cover(Mark::First, RUNGS.0, exact),
-        Prefix::Sa => cover(Mark::First, exact, RUNGS.1),
-        Prefix::Eb => cover(upper, RUNGS.0, exact),
-        Prefix::Ap if has_ranges => cover(Mark::First, RUNGS.0, high),
-        Prefix::Ap => cover(Mark::First, low, high),
+        Prefix::Eq => cover(first, low, high),
+        Prefix::Gt | Prefix::Ge => upper(exact, RUNGS.1),
+        Prefix::Lt | Prefix::Le => cover(first, RUNGS.0, exact),
+        Prefix::Sa => cover(first, exact, RUNGS.1),
+        Prefix::Eb => upper(RUNGS.0, exact),
+        Prefix::Ap if has_ranges => cover(first, RUNGS.0, high),
+        Prefix::Ap => cover(first, low, high),
         Prefix::Ne => return None,
     })
 }

@@ -15,6 +15,7 @@ use super::decimal::Decimal;
 use super::fold::fold;
 use super::index::Compiled;
 use super::parameters::Kind;
+use super::ucum::{Measure, UCUM};
 
 /// What stands behind the colon of a parameter's name (FHIR R4 search.html#modifiers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,8 @@ pub(super) enum Term {
     Number(Prefix, Bounds),
     /// A number with a unit.
     Quantity(Prefix, Bounds, Unit),
+    /// What a number of a unit of UCUM measures ([`super::ucum`]), by number, and the range as all its units have it.
+    Measure(Prefix, Bounds, u8),
     /// A URL: this one, above this one, below this one.
     Uri(String),
     Above(String),
@@ -327,7 +330,13 @@ fn quantity(raw: &str) -> Result<Term, Wrong> {
         _ => return Err((IssueCode::Value, "expected number, number|system|code or number||unit")),
     };
     let (prefix, bounds) = bounds(number)?;
-    Ok(Term::Quantity(prefix, bounds, unit))
+    Ok(match &unit {
+        Unit::Coded(system, code) if system == UCUM => match Measure::find(code) {
+            Some(measure) => Term::Measure(prefix, measure.of_bounds(&bounds), measure.of),
+            None => Term::Quantity(prefix, bounds, unit),
+        },
+        _ => Term::Quantity(prefix, bounds, unit),
+    })
 }
 
 /// Splits where this character stands without a backslash before it (FHIR R4 search.html#escaping).
