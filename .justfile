@@ -31,6 +31,14 @@ null-ledger seconds="10" rounds="3":
     CARGO_TARGET_DIR=target/null-ledger RUSTFLAGS="--cfg custodia_null_ledger" cargo build --release -p custodia --bin custodia
     tests/load/null-ledger target/release target/null-ledger/release {{ seconds }} {{ rounds }}
 
+# A million entries: custodia-verify must take less than a minute and no more memory than for ten thousand.
+verify-long entries="1000000":
+    CUSTODIA_LARGE_ENTRIES={{ entries }} cargo test --release -p custodia-audit --test large -- --nocapture
+
+# An export of so many entries, in constant memory.
+export-long entries="10000000":
+    CUSTODIA_LARGE_ENTRIES={{ entries }} cargo test --release --test promises recorded::large -- --nocapture
+
 # Property tests with many more cases than `just test` gives them (proptest reads the variable).
 fuzz-long cases="100000":
     PROPTEST_CASES={{ cases }} cargo test --release

@@ -77,6 +77,10 @@ impl LogAnchors {
                 }
                 read => read?,
             };
+            // What cannot be tried now is not held against it: the next start tries again.
+            if let Ok(false) = mirror.keeps_conditions().await {
+                return Err(MirrorError::Broken("the store ignores If-Match on PUT").into());
+            }
             known.extend(checkpoint.map(|(_, checkpoint)| (mirror.checkpoint_place(), checkpoint)));
         }
         let (note, head) = reader.checkpoint().await?;

@@ -79,6 +79,14 @@ impl Mirror {
         self.place.describe(CHECKPOINT)
     }
 
+    /// Whether a checkpoint that is put there replaces only the one that was read before.
+    ///
+    /// # Errors
+    /// [`MirrorError::Place`] when that cannot be tried.
+    pub async fn keeps_conditions(&self) -> Result<bool, MirrorError> {
+        Ok(self.place.keeps_conditions().await?)
+    }
+
     /// Its checkpoint, verbatim and read; `None` if it has none.
     ///
     /// # Errors

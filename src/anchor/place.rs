@@ -27,6 +27,10 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// The most files of one folder of a bucket that are removed at a time.
 const REMOVED_MAX: usize = 256;
 
+/// The file that is put to see what the store makes of conditions, and an ETag that it never has.
+const PROBE: &str = "probe";
+const NO_TAG: &str = "\"00000000000000000000000000000000\"";
+
 /// Why a file cannot be read or put.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
@@ -136,6 +140,14 @@ impl Bucket {
         }
     }
 
+    /// Whether the store refuses to replace a file that is another than the one that was read: all that keeps two servers from
+    /// putting its checkpoint back. One that does not know the condition takes the PUT.
+    async fn keeps_conditions(&self) -> Result<bool, PlaceError> {
+        self.put(PROBE, Vec::new(), PutMode::Overwrite).await?;
+        let other = UpdateVersion { e_tag: Some(NO_TAG.to_owned()), version: None };
+        Ok(self.put(PROBE, Vec::new(), PutMode::Update(other)).await? == Put::Overtaken)
+    }
+
     async fn remove_all(&self, folder: &str) -> Result<(), StoreError> {
         let prefix = self.key(folder);
         let found: Vec<_> = self.store.list(Some(&prefix)).take(REMOVED_MAX).try_collect().await?;
@@ -180,6 +192,14 @@ impl Place {
                 Ok(read.map(|bytes| (bytes, Replaced::Any)))
             }
             Self::Bucket(bucket) => bucket.read(name, bytes_max).await,
+        }
+    }
+
+    /// Whether a checkpoint replaces only the one that was read before; a folder has one server.
+    pub(super) async fn keeps_conditions(&self) -> Result<bool, PlaceError> {
+        match self {
+            Self::Folder(..) => Ok(true),
+            Self::Bucket(bucket) => bucket.keeps_conditions().await,
         }
     }
 

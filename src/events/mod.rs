@@ -14,6 +14,7 @@ mod disclosure;
 mod entities;
 mod id;
 mod manner;
+mod markup;
 pub mod query;
 pub mod report;
 pub mod syslog;

@@ -6,7 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::Place;
+use super::{Place, markup::escape};
 
 /// The most participant objects of one message; further ones are counted, and stand in the log.
 pub const OBJECTS_MAX: usize = 200;
@@ -173,7 +173,7 @@ fn open(out: &mut String, element: &str, attributes: &[(&str, &str)]) {
         out.push(' ');
         out.push_str(name);
         out.push_str("=\"");
-        escape(out, value);
+        escape(out, value, '?');
         out.push('"');
     }
 }
@@ -181,24 +181,10 @@ fn open(out: &mut String, element: &str, attributes: &[(&str, &str)]) {
 fn leaf(out: &mut String, element: &str, value: &str) {
     open(out, element, &[]);
     out.push('>');
-    escape(out, value);
+    escape(out, value, '?');
     out.push_str("</");
     out.push_str(element);
     out.push('>');
-}
-
-/// Text that XML 1.0 takes for text; what it cannot hold becomes a question mark.
-fn escape(out: &mut String, text: &str) {
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => out.push('?'),
-            letter => out.push(letter),
-        }
-    }
 }
 
 #[cfg(test)]

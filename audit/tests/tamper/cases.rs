@@ -25,7 +25,7 @@ pub(crate) struct Case {
     pub(crate) said: Said,
 }
 
-fn case(name: &str, export: Vec<u8>, said: Said) -> Case {
+pub(crate) fn case(name: &str, export: Vec<u8>, said: Said) -> Case {
     let keys = vec![signer().vkey()];
     Case { name: name.into(), export, keys, quorum: 0, policy: None, earlier: None, said }
 }
@@ -42,7 +42,7 @@ pub(crate) fn opened(_: u64) -> View {
     View::Opened
 }
 
-fn mixed(index: u64) -> View {
+pub(crate) fn mixed(index: u64) -> View {
     match index % 4 {
         0 => View::Opened,
         1 => View::Withheld,
@@ -293,7 +293,7 @@ fn continued() -> Vec<Case> {
     cases
 }
 
-fn witness(number: u8) -> Cosigner {
+pub(crate) fn witness(number: u8) -> Cosigner {
     Cosigner::from_seed(&format!("w.example/{number}"), &[number; 32]).unwrap()
 }
 
@@ -532,180 +532,4 @@ fn misspelt() -> Vec<Case> {
         cases.push(case);
     }
     cases
-}
-
-/// Small steps of a fixed sequence: the same cases in every run.
-struct Steps(u64);
-
-impl Steps {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % most
-    }
-}
-
-/// Sound exports with one byte changed, removed or added, or one part changed and the manifest signed anew.
-pub(crate) fn damaged(count: usize) -> Vec<Case> {
-    let mut steps = Steps(20_260_101);
-    let bundles = [Log::of(9).export_from(3, 9, Some(5), mixed), Log::of(300).export(250, 262, mixed)];
-    let damage = |number: usize| {
-        let bundle = &bundles[number % 2];
-        let mut bytes = bundle.clone();
-        let at = steps.below(bytes.len());
-        match number % 5 {
-            0 => bytes[at] ^= 1 << steps.below(8),
-            1 => drop(bytes.remove(at)),
-            2 => bytes.insert(at, u8::try_from(steps.below(256)).unwrap()),
-            3 => bytes.truncate(at),
-            _ => {
-                let mut frames = Frames::of(bundle);
-                let last = frames.0.len() - 1;
-                let frame = &mut frames.0[steps.below(last)];
-                let at = steps.below(frame.1.len());
-                frame.1[at] ^= 1 << steps.below(8);
-                bytes = frames.resealed();
-            }
-        }
-        let mut case = case(&format!("damage {number}"), bytes, Said::Anything);
-        case.earlier =
-            number.is_multiple_of(2).then(|| signer().sign_checkpoint(&Log::of(5).checkpoint()).unwrap());
-        case
-    };
-    (0..count).map(damage).collect()
-}
-
-/// Logs of nodes that start, count, skip, repeat and beat as it comes, shown in part.
-pub(crate) fn histories(count: usize) -> Vec<Case> {
-    let mut steps = Steps(20_270_202);
-    let history = |number: usize| {
-        let mut log = Log::new(ORIGIN);
-        let mut next = [0_u64; 2];
-        for at in 0..(4 + steps.below(12)) {
-            let which = steps.below(2);
-            let node = ["a", "b"][which];
-            let time_micros = i64::try_from(10 * at).unwrap() - i64::from(steps.below(6) == 0) * 25;
-            match steps.below(8) {
-                0 => {
-                    let (node, version) = (node.into(), "1".into());
-                    log.control(Control::Start { node, time_micros, version });
-                    next[which] *= u64::from(steps.below(2) == 0);
-                }
-                1 => {
-                    let sequence = next[which] + u64::from(steps.below(4) == 0);
-                    log.control(Control::Heartbeat { node: node.into(), time_micros, sequence });
-                }
-                _ => {
-                    // One in ten skips a number or goes back by one.
-                    let sequence = match steps.below(20) {
-                        0 => next[which] + 1,
-                        1 => next[which].saturating_sub(1),
-                        _ => next[which],
-                    };
-                    log.access(node, sequence, time_micros);
-                    next[which] = sequence + 1;
-                }
-            }
-        }
-        let hide = steps.below(3);
-        let first = u64::try_from(steps.below(3)).unwrap();
-        let view = |index: u64| if hide > 0 && index % 3 == 1 { View::Withheld } else { View::Opened };
-        case(&format!("history {number}"), log.export(first, log.edge.size(), view), Said::Anything)
-    };
-    (0..count).map(history).collect()
-}
-
-type Call = (String, Vec<String>, i32);
-
-/// Calls that verify a proof, or that ask wrongly, with the exit code of each.
-pub(crate) fn calls(file: &dyn Fn(&str, &[u8]) -> String) -> Vec<Call> {
-    let log = Log::of(300);
-    let note = signer().sign_checkpoint(&log.checkpoint()).unwrap();
-    let line = witness(1).cosign(&log.checkpoint(), 1_700_000_000).unwrap();
-    let entry = |index: usize| log.kept[index].leaf().to_bytes();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let key = signer().vkey().to_string();
-    let mut calls: Vec<Call> = Vec::new();
-    let mut proof = |name: &str, text: &str, entry: &str, more: &[&str], code| {
-        let path = file(&format!("proof-{}", calls.len()), text.as_bytes());
-        let mut arguments = vec!["--json".to_owned()];
-        arguments.extend(more.iter().map(|word| (*word).to_owned()));
-        arguments.extend(["proof".into(), path, entry.into()]);
-        calls.push((name.to_owned(), arguments, code));
-    };
-    let of = |index: u64| {
-        let hashes = inclusion_proof(index, 300, &log.tiles()).unwrap();
-        ProofFile { extra: None, index, hashes, checkpoint: format!("{note}{line}") }
-    };
-    let trust = ["--vkey", key.as_str()];
-    for index in [0, 1, 2, 255, 256, 298, 299] {
-        let leaf = hex(&entry(usize::try_from(index).unwrap()));
-        proof(&format!("of {index}"), &of(index).to_text(), &leaf, &trust, 0);
-        proof(&format!("of {index}, not"), &of(index).to_text(), &hex(&entry(7)), &trust, 1);
-    }
-    let leaf = hex(&entry(9));
-    let text = of(9).to_text();
-    proof("from a file", &text, &file("entry", &entry(9)), &trust, 0);
-    proof("with extra", &ProofFile { extra: Some(b"x".to_vec()), ..of(9) }.to_text(), &leaf, &trust, 0);
-    proof("another index", &text.replace("index 9", "index 10"), &leaf, &trust, 1);
-    proof("an index beyond", &text.replace("index 9", "index 300"), &leaf, &trust, 1);
-    proof("a zero before", &text.replace("index 9", "index 09"), &leaf, &trust, 1);
-    proof("another first line", &text.replacen("@v1", "@v2", 1), &leaf, &trust, 1);
-    proof("no blank line", &text.replacen("\n\n", "\n", 2), &leaf, &trust, 1);
-    let (mut short, mut long) = (of(9), of(9));
-    short.hashes.pop();
-    long.hashes.push(long.hashes[0]);
-    proof("a hash less", &short.to_text(), &leaf, &trust, 1);
-    proof("a hash more", &long.to_text(), &leaf, &trust, 1);
-    proof("an entry of no form", &text, "0200", &trust, 2);
-    proof("the wrong key", &text, &leaf, &["--vkey", &witness(1).vkey().to_string()], 2);
-    proof("the wrong origin", &text, &leaf, &["--vkey", &key, "--origin", "audit.example/other"], 1);
-    let (w1, w2) = (witness(1).vkey().to_string(), witness(2).vkey().to_string());
-    proof("a witness", &text, &leaf, &["--vkey", &key, "--vkey", &w1, "--quorum", "1"], 0);
-    proof("another witness", &text, &leaf, &["--vkey", &key, "--vkey", &w2, "--quorum", "1"], 1);
-    proof("too high a quorum", &text, &leaf, &["--vkey", &key, "--vkey", &w1, "--quorum", "2"], 2);
-    for (number, (policy, code)) in policies(&key, &w1, &w2).into_iter().enumerate() {
-        let path = file(&format!("policy-{number}"), &policy);
-        let name = format!("policy {}", String::from_utf8_lossy(&policy));
-        proof(&name, &text, &leaf, &["--policy", &path], code);
-    }
-    calls
-}
-
-/// Policies, and the exit code for a proof that w1 cosigned.
-fn policies(key: &str, w1: &str, w2: &str) -> Vec<(Vec<u8>, i32)> {
-    let table = [
-        ("log KEY;quorum none", 0),
-        ("log KEY;witness a W1;quorum a", 0),
-        ("log KEY;witness a W2;quorum a", 1),
-        ("log KEY;witness a W1;witness b W2;group g any a b;quorum g", 0),
-        ("log KEY;witness a W1;witness b W2;group g all a b;quorum g", 1),
-        ("log KEY;witness a W1;witness b W2;group g 2 a b;quorum g", 1),
-        ("\t log  KEY\thttps://x ; # c;;witness all W1;group any 1 all;quorum any", 0),
-        ("witness a W1;quorum a", 2),
-        ("log KEY", 2),
-        ("log KEY;quorum a", 2),
-        ("log KEY;quorum none;quorum none", 2),
-        ("log KEY;log KEY;quorum none", 2),
-        ("log W1;quorum none", 2),
-        ("log KEY;witness a KEY;quorum a", 2),
-        ("log KEY;witness a W1;witness b W1;quorum a", 2),
-        ("log KEY;witness a W1;witness a W2;quorum a", 2),
-        ("log KEY;witness none W1;quorum none", 2),
-        ("log KEY;witness a W1;group g 0 a;quorum g", 2),
-        ("log KEY;witness a W1;group g 2 a;quorum g", 2),
-        ("log KEY;witness a W1;group g 01 a;quorum g", 2),
-        ("log KEY;witness a W1;group g any a a;quorum g", 2),
-        ("log KEY;witness a W1;group g any a;group h any a;quorum g", 2),
-        ("log KEY;witness a W1;group g any none;quorum g", 2),
-        ("log KEY;group g any;quorum g", 2),
-        ("log KEY more than;quorum none", 2),
-        ("log KEY;quorum none\r", 2),
-        ("log KEY;frobnicate;quorum none", 2),
-        ("", 2),
-    ];
-    let spelt = table.map(|(text, code)| {
-        let text = text.replace("KEY", key).replace("W1", w1).replace("W2", w2).replace(';', "\n");
-        (text.into_bytes(), code)
-    });
-    spelt.into()
 }

@@ -4,7 +4,9 @@
 //! this says so; with SECOND_VERIFIER=required in the environment, as in CI, it fails instead.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod calls;
 mod cases;
+mod chance;
 mod rotation;
 mod second;
 #[expect(dead_code, reason = "each test file uses its own part")]
@@ -115,7 +117,7 @@ fn both_verifiers_agree_on_any_history_of_nodes() {
     let folder = Folder::new("histories");
     let mut second = Second::start();
     let mut refused = 0;
-    let cases = cases::histories(400);
+    let cases = chance::histories(400);
     for case in &cases {
         check(case, &folder, &mut second);
         refused += first_verifier(&call(&folder, case, "first")).0;
@@ -147,7 +149,7 @@ fn both_verifiers_read_the_golden_log() {
 fn both_verifiers_agree_on_any_damage() {
     let folder = Folder::new("damage");
     let mut second = Second::start();
-    for case in cases::damaged(300) {
+    for case in chance::damaged(300) {
         check(&case, &folder, &mut second);
     }
 }
@@ -177,7 +179,7 @@ fn the_second_verifier_stays_short() {
 fn both_verifiers_agree_on_proofs_and_policies() {
     let folder = Folder::new("proofs");
     let mut second = Second::start();
-    for (name, arguments, code) in cases::calls(&|name, bytes| folder.file(name, bytes)) {
+    for (name, arguments, code) in calls::calls(&|name, bytes| folder.file(name, bytes)) {
         let first = first_verifier(&arguments);
         assert_eq!(first.0, code, "{name}: {}", first.1);
         if let Some(second) = &mut second {

@@ -1,6 +1,6 @@
 //! A report as a page to print: one table, no script, nothing fetched from anywhere.
 
-use super::{Head, Line, Names, instant, receipt};
+use super::{super::markup::escape, Head, Line, Names, instant, receipt};
 
 const STYLE: &str = "body{font:11pt/1.4 sans-serif;margin:2em;color:#000;background:#fff}\
 table{border-collapse:collapse;width:100%}th,td{border:1px solid #666;padding:.3em .5em;text-align:left;\
@@ -55,19 +55,8 @@ pub(super) fn foot(count: usize, next: Option<&str>) -> String {
     format!("</tbody></table>\n<p>{count} lines.{more}</p>\n</body></html>\n")
 }
 
-/// Text that HTML takes for nothing but text, inside elements and quoted attributes.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            letter if letter.is_control() => out.push(' '),
-            letter => out.push(letter),
-        }
-    }
+    escape(&mut out, text, ' ');
     out
 }

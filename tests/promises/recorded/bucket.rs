@@ -4,7 +4,7 @@ use custodia::{
     anchor::{Bucket, Mirror, Unanchored},
     clock::Clock,
     config::{BucketConfig, Config},
-    host::{self, Parts, Presence, StartError},
+    host::{self, Parts, Presence, StartError, explained},
 };
 use custodia_audit::{Checkpoint, TileId, Vkey};
 use custodia_support::{
@@ -166,6 +166,25 @@ async fn of_two_servers_the_slower_one_does_not_put_a_bucket_back() {
         }
         assert_eq!(check(&mirror).await, Some(fast_head.size));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_ignores_conditions_is_not_taken() {
+    let store = Store::start().await;
+    let copied = |config: &mut Config| config.bucket = bucket(&store, "log");
+    let server = TestServer::with(TestCluster::quick().await, Clock::machine(), copied).await;
+    let (config, _database, _folder) = server.stop().await;
+    store.fates(|_, _| Fate::Unconditional);
+    let Err(StartError::Unanchored(why)) = opened(&config).await else { unreachable!("it opened") };
+    assert_eq!(
+        explained(&why),
+        "the mirror (ledger.mirror, or the bucket): the store ignores If-Match on PUT"
+    );
+    // One that takes nothing today hinders nobody.
+    store.fates(|method, _| if method == "PUT" { Fate::NotDone } else { Fate::Answered });
+    opened(&config).await.unwrap().close().await.unwrap();
+    store.mend();
+    opened(&config).await.unwrap().close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

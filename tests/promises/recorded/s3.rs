@@ -32,6 +32,8 @@ pub(super) enum Fate {
     NotDone,
     /// It is done, and says that it failed.
     DoneButFailed,
+    /// It is answered as if it had no conditions, as by a store that does not know them.
+    Unconditional,
     /// Before it is looked at, somebody else puts this under its key.
     Overtaken(Vec<u8>),
 }
@@ -139,7 +141,7 @@ async fn answer(held: &Mutex<Held>, request: Request<Incoming>) -> Response<Full
     match &fate {
         Fate::NotDone => return reply(403, None, Vec::new()),
         Fate::Overtaken(bytes) => put(&mut held, key.clone(), bytes.clone()),
-        Fate::Answered | Fate::DoneButFailed => {}
+        Fate::Answered | Fate::DoneButFailed | Fate::Unconditional => {}
     }
     let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let there = held.objects.get(&key).map(|(bytes, tag)| (bytes.clone(), *tag));
@@ -153,7 +155,8 @@ async fn answer(held: &Mutex<Held>, request: Request<Incoming>) -> Response<Full
             let wanted = header("if-match");
             let tag = there.map(|(_, tag)| format!("\"{tag}\""));
             let is_new = header("if-none-match").is_none() || tag.is_none();
-            if !is_new || wanted.is_some() && wanted != tag {
+            let fits = is_new && (wanted.is_none() || wanted == tag);
+            if !fits && fate != Fate::Unconditional {
                 return reply(412, None, Vec::new());
             }
             put(&mut held, key, body.to_vec());
