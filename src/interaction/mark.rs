@@ -13,6 +13,7 @@ use crate::{
         kinds::ResourceType,
         search::{Compiled, InForce, Mark},
     },
+    refusal::Refusal,
     seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
     store::{Row, search::View, write::Place},
     tenant::TenantId,
@@ -64,7 +65,8 @@ pub(super) struct Marking<'a> {
 }
 
 impl Marking<'_> {
-    /// The blind marks of the records in these rows; one whose keys are gone is left out.
+    /// The blind marks of the records in these rows. One whose keys are gone is left out, and so is one that does not open: it
+    /// keeps the marks it has, and must not keep all others from theirs.
     pub(super) async fn of_rows(
         &self,
         view: &View,
@@ -72,7 +74,15 @@ impl Marking<'_> {
     ) -> Result<Vec<(Place, i32, Vec<BlindMark>)>, Failure> {
         let mut marked = Vec::with_capacity(rows.len());
         for row in rows {
-            let Some(opened) = open_for_marks(self.app, self.keys, view, row).await? else { continue };
+            let opened = match open_for_marks(self.app, self.keys, view, row).await {
+                Ok(Some(opened)) => opened,
+                Ok(None) => continue,
+                Err(Failure::Refused(Refusal::Integrity, _)) => {
+                    tracing::error!(event = "record_not_marked", kind = row.at.kind.name());
+                    continue;
+                }
+                Err(other) => return Err(other),
+            };
             let its = opened.examine(&(self, row.at.kind), of_plain);
             marked.push(((view.tenant.0, row.at.kind.code(), row.at.key), row.at.version, its));
         }

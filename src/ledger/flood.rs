@@ -34,8 +34,8 @@ struct Window {
 
 enum Place {
     Single,
-    /// The first of the shared ones: it writes the entry for all at the end of the second.
-    Leader(Duration),
+    /// The first of the shared ones: it writes the entry for all of this window at the end of the second.
+    Leader(IpAddr, Duration),
     Follower(oneshot::Receiver<Option<Receipt>>),
     Full,
 }
@@ -52,9 +52,9 @@ impl Flood {
             Place::Single => ledger.submit(Vec::new(), vec![draft]).await.map_err(|_| Down),
             Place::Full => Err(Down),
             Place::Follower(receipt) => receipt.await.ok().flatten().ok_or(Down),
-            Place::Leader(wait) => {
+            Place::Leader(window, wait) => {
                 tokio::time::sleep(wait).await;
-                let others = self.take(access.address);
+                let others = self.take(window);
                 let draft = match draft {
                     Draft::Access(mut inner) => {
                         inner.code = format!("{} ({} more)", inner.code, others.len());
@@ -89,7 +89,7 @@ impl Flood {
         }
         if window.single == SINGLE_PER_SECOND {
             window.single += 1;
-            return Place::Leader(SECOND.saturating_sub(now - window.began));
+            return Place::Leader(address, SECOND.saturating_sub(now - window.began));
         }
         if window.shared.len() >= SHARED_MAX {
             return Place::Full;

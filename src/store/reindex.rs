@@ -112,11 +112,16 @@ struct Count {
 const OF_TYPE: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped, ARRAY[]::bytea[] AS relations
-FROM record r
+FROM (
+  SELECT n.key, n.tenant, n.type, sum(n.size) OVER (ORDER BY n.key) - n.size AS before FROM (
+    SELECT c.key, c.tenant, c.type, octet_length(c.body)::bigint AS size FROM record c
+    WHERE c.tenant = ? AND c.type = ? AND c.key > ? AND NOT c.deleted
+    ORDER BY c.key LIMIT ?) n) k
+JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'
-WHERE r.tenant = ? AND r.type = ? AND r.key > ? AND NOT r.deleted
-ORDER BY r.key LIMIT ?";
+WHERE k.before < 33554432
+ORDER BY r.key";
 
 /// The generations of these tenants; one that never changed is left out. Part of the ledger's transaction.
 ///
@@ -234,7 +239,8 @@ impl Store {
         Ok(())
     }
 
-    /// Current records of a type after a key, in the order of keys.
+    /// Current records of a type after a key, in the order of keys: at most `limit`, and no further one when they have come
+    /// to 32 MiB. None are left when there are none.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away or answers in another form.

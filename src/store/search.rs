@@ -98,14 +98,14 @@ WITH hit AS MATERIALIZED (
   ORDER BY r.updated DESC, r.key DESC LIMIT ?
 )";
 
-/// A stretch of the walk from the newest record of a type on; its marks are looked up by their primary key.
+/// A stretch of the walk from the newest record of a type on, down to a place; its marks are looked up by their primary key.
 pub const NEWEST_MARKED: &str = "
 WITH hit AS MATERIALIZED (
   SELECT r.* FROM (
     SELECT c.* FROM record c
     WHERE c.tenant = ? AND c.type = ? AND NOT c.deleted
-      AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?)
-    ORDER BY c.updated DESC, c.key DESC LIMIT ?) r
+      AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?) AND (c.updated, c.key) >= (?, ?)
+    ORDER BY c.updated DESC, c.key DESC OFFSET 0) r
   CROSS JOIN LATERAL (
     SELECT m.marks FROM search_mark m
     WHERE m.tenant = r.tenant AND m.type = r.type AND m.key = r.key OFFSET 0) m
@@ -224,8 +224,8 @@ impl Store {
         self.rows(standing(found.bind::<BigInt, _>(limit), view, NEWEST_FIRST)).await
     }
 
-    /// Those of the next `stretch` records of the type that bear a mark of each of two lists, newest first. Patients and
-    /// keys do not count.
+    /// Those of the next records of the type, down to a place and with it, that bear a mark of each of two lists, newest first.
+    /// Patients and keys do not count.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away or answers in another form.
@@ -234,14 +234,15 @@ impl Store {
         view: &View,
         narrowing: Narrowing,
         [one, other]: [&[BlindMark]; 2],
-        stretch: i64,
+        down_to: (DateTime<Utc>, Uuid),
     ) -> Result<Vec<Row>, StoreError> {
         let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
         let place = Statement::new(NEWEST_MARKED)
             .bind::<Integer, _>(view.tenant.0)
             .bind::<SmallInt, _>(narrowing.kind.code());
         let found = (narrowing.within().bind(place))
-            .bind::<BigInt, _>(stretch)
+            .bind::<Timestamptz, _>(down_to.0)
+            .bind::<SqlUuid, _>(down_to.1)
             .bind::<Array<BigInt>, _>(bits(one))
             .bind::<Array<BigInt>, _>(bits(other))
             .bind::<BigInt, _>(narrowing.limit);

@@ -130,7 +130,7 @@ mod tests {
         );
         assert_eq!(code, ExitCode::FAILURE);
         let (text, code) = said(|out| check(Some(&folder), out));
-        assert!(text.starts_with("23 policies, set "), "{text}");
+        assert!(text.starts_with("24 policies, set "), "{text}");
         assert_eq!(code, ExitCode::SUCCESS);
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -63,19 +63,25 @@ pub async fn gather(app: &App, tenant: TenantId) -> Result<Vec<Definition>, Fail
     let keys = app.keyring.tenant(tenant)?;
     let view = View { tenant, actor: None, now: app.clock.now() };
     let kind = ResourceType::SEARCH_PARAMETER;
-    let rows = app.store.current_of_type(tenant, kind, NIL, LOOKED_THROUGH_MAX + 1).await?;
     let (mut ids, mut definitions) = (Vec::new(), Vec::new());
-    let too_many = i64::try_from(rows.len()).unwrap_or(i64::MAX) > LOOKED_THROUGH_MAX;
-    for row in &rows {
-        let Some(opened) = open_for_marks(app, &keys, &view, row).await? else { continue };
-        let definition = opened.examine(&(), |plain: &Plain, ()| {
-            Definition::of(&serde_json::from_slice(&plain.json).unwrap_or_default())
-        });
-        if let Some(definition) = definition {
-            ids.push(opened.id().to_owned());
-            definitions.push(definition);
+    let (mut after, mut seen) = (NIL, 0);
+    while seen <= LOOKED_THROUGH_MAX {
+        let rows = app.store.current_of_type(tenant, kind, after, RECORDS_AT_ONCE).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.at.key;
+        seen += i64::try_from(rows.len()).unwrap_or(i64::MAX);
+        for row in &rows {
+            let Some(opened) = open_for_marks(app, &keys, &view, row).await? else { continue };
+            let definition = opened.examine(&(), |plain: &Plain, ()| {
+                Definition::of(&serde_json::from_slice(&plain.json).unwrap_or_default())
+            });
+            if let Some(definition) = definition {
+                ids.push(opened.id().to_owned());
+                definitions.push(definition);
+            }
         }
     }
+    let too_many = seen > LOOKED_THROUGH_MAX;
     if too_many || definitions.len() > ADDED_MAX {
         let text = format!(
             "A tenant may have {ADDED_MAX} active SearchParameters, and {LOOKED_THROUGH_MAX} in all. Retire or delete some."
@@ -224,15 +230,22 @@ async fn finish(app: &App, whose: Whose, held: Held) -> Result<Step, Failure> {
 /// [`Failure`] when the database is away or a record does not open: what is left is done by the next call.
 pub async fn run_all(app: &App) -> Result<(), Failure> {
     super::renew(app).await?;
+    let mut failed = Ok(());
     for tenant in app.store.tenants().await? {
         if app.in_force(tenant.id()).stage == Stage::Standing {
             continue;
         }
         let whose = (tenant.id(), app.integrity.of(&tenant.name));
-        while let Step::Going(..) = step(app, whose).await? {
-            // Requests have their turns.
-            tokio::task::yield_now().await;
-        }
+        // One tenant's trouble is not the next one's: it is told when all have had their turn.
+        let ended = loop {
+            match step(app, whose).await {
+                // Requests have their turns.
+                Ok(Step::Going(..)) => tokio::task::yield_now().await,
+                Ok(Step::Idle | Step::Elsewhere) => break Ok(()),
+                Err(failure) => break Err(failure),
+            }
+        };
+        failed = failed.and(ended);
     }
-    Ok(())
+    failed
 }

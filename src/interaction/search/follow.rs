@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream};
@@ -41,6 +41,8 @@ const CHUNK_FIRST: usize = 128;
 /// The fewest candidates asked for at a time.
 const CHUNK_MIN: i64 = 8;
 
+/// The most records that one request's searches open and the caller may not see.
+const HIDDEN_MAX: usize = 20_000;
 /// Single records fetched at once.
 const FETCHES_AT_ONCE: usize = 64;
 
@@ -69,34 +71,38 @@ impl<'a> Scout<'a> {
 
     /// Opens a row if the caller may see it.
     pub(super) async fn open(&self, row: Row) -> Result<Option<(Record, Permit)>, Failure> {
-        let Spent { records, bytes } = &*self.ask.spent;
-        let opened = records.fetch_add(1, Ordering::Relaxed);
+        let Spent { seen, hidden } = &*self.ask.spent;
         let size = row.body.as_bytes().len();
-        if opened >= OPENED_MAX || bytes.fetch_add(size, Ordering::Relaxed) >= OPENED_BYTES_MAX {
-            return Err(too_costly());
-        }
         // A long search lets other requests have their turns.
-        if opened % 64 == 63 {
+        if (seen.so_far().0 + hidden.so_far().0) % 64 == 63 {
             tokio::task::yield_now().await;
         }
+        // INVARIANT: what is hidden does not count against what is seen
+        // (`what_is_hidden_takes_nothing_from_what_may_be_opened`).
         match open_permitted(self.app, &self.ask.caller, &self.view, Act::Search, row).await {
-            Ok(found) => Ok(Some(found)),
-            Err(Failure::Refused(Refusal::NotFound(_), _)) => Ok(None),
+            Ok(found) if seen.add(size, (OPENED_MAX, OPENED_BYTES_MAX)) => Ok(Some(found)),
+            Err(Failure::Refused(Refusal::NotFound(_), _))
+                if hidden.add(size, (HIDDEN_MAX, OPENED_BYTES_MAX)) =>
+            {
+                Ok(None)
+            }
+            Ok(_) | Err(Failure::Refused(Refusal::NotFound(_), _)) => Err(too_costly()),
             Err(other) => Err(other),
         }
     }
 
     /// How many candidates are asked for next, of those wanted: few at first, then as many as are not large.
     pub(super) fn chunk(&self, wanted: i64) -> i64 {
-        let Spent { records, bytes } = &*self.ask.spent;
-        let (records, bytes) = (records.load(Ordering::Relaxed), bytes.load(Ordering::Relaxed));
+        let Spent { seen, hidden } = &*self.ask.spent;
+        let ((some, of_some), (others, of_others)) = (seen.so_far(), hidden.so_far());
+        let (records, bytes) = (some + others, of_some + of_others);
         let affordable = CHUNK_BYTES.saturating_mul(records).checked_div(bytes).unwrap_or(CHUNK_FIRST);
         wanted.min(i64::try_from(affordable).unwrap_or(i64::MAX)).max(CHUNK_MIN)
     }
 
     /// The current versions of these records that are there and that the caller may see, in the same order.
     pub(super) async fn fetch(&self, keys: Vec<Key>) -> Result<Vec<(Record, Permit)>, Failure> {
-        if keys.len() > OPENED_MAX.saturating_sub(self.ask.spent.records.load(Ordering::Relaxed)) {
+        if keys.len() > OPENED_MAX.saturating_sub(self.ask.spent.seen.so_far().0) {
             return Err(too_costly());
         }
         let fetcher = self.app.store.fetcher();

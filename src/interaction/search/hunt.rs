@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -284,6 +284,12 @@ impl<'a> Hunt<'a> {
         Ok(Matches { page, more, total: (counting || (first_page && !more)).then_some(total), counted })
     }
 
+    /// From when on and until when the records were written.
+    pub(super) fn span(&self) -> (DateTime<Utc>, DateTime<Utc>) {
+        let Candidates { updated_from, updated_until, .. } = &self.candidates;
+        (updated_from.unwrap_or(DateTime::UNIX_EPOCH), updated_until.unwrap_or_else(far_future))
+    }
+
     /// The patients whose records are searched, by opaque key.
     fn patients(&self) -> Option<Vec<Uuid>> {
         let opaque = |id: &LogicalId| self.scout.keys.opaque(ResourceType::PATIENT, id.as_str());
@@ -323,16 +329,8 @@ impl<'a> Hunt<'a> {
                 none => *none = Some(linked.iter().copied().collect()),
             }
         }
-        Narrowing {
-            kind,
-            patients: self.patients(),
-            keys,
-            own: self.own.clone(),
-            from: self.candidates.updated_from.unwrap_or(DateTime::UNIX_EPOCH),
-            until: self.candidates.updated_until.unwrap_or_else(far_future),
-            after,
-            limit,
-        }
+        let (from, until) = self.span();
+        Narrowing { kind, patients: self.patients(), keys, own: self.own.clone(), from, until, after, limit }
     }
 
     /// Opens a candidate; `None` when it does not match or the caller may not see it.

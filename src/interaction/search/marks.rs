@@ -26,6 +26,8 @@ const STRETCH_FIRST: i64 = 64;
 const STRETCH_MAX: i64 = 16_384;
 /// A walk that has so many records ahead of it, as far as can be told, first asks whether few bear the mark.
 const AHEAD_MAX: i64 = 1_000;
+/// Of few, so many are looked up at once at the least.
+const LOOKED_UP_LEAST: usize = 16;
 /// Records that the walk to one page's end passes at the most.
 const WALKED_MAX: i64 = 1_000_000;
 
@@ -90,12 +92,16 @@ impl Hunt<'_> {
         let (mut found, mut stretch, mut walked) = (Vec::new(), STRETCH_FIRST, 0);
         loop {
             let wanted = limit.saturating_sub(count(&found));
+            // Where the stretch ends is settled before it is gone through: what is written meanwhile moves no record over it.
+            let end = store.place_after(view, &self.narrowing(after, limit), stretch).await?;
+            let down_to = end.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
             found.extend(
-                store.newest_marked(view, self.narrowing(after, wanted), marked.lists(), stretch).await?,
+                store.newest_marked(view, self.narrowing(after, wanted), marked.lists(), down_to).await?,
             );
             if count(&found) >= limit {
                 return Ok(found);
             }
+            let Some(place) = end else { return Ok(found) };
             walked += stretch;
             // As far as can be told, this many records fill the page.
             let ahead = (limit - count(&found)).saturating_mul(walked) / count(&found).max(1);
@@ -105,10 +111,6 @@ impl Hunt<'_> {
                 // What was found on the way is among them.
                 return self.of_few(few, start, limit).await;
             }
-            // The stretch was passed to its end: the walk goes on from there, if anything is left.
-            let Some(place) = store.place_after(view, &self.narrowing(after, limit), stretch).await? else {
-                return Ok(found);
-            };
             after = Some(place);
             if walked > WALKED_MAX {
                 return Err(too_costly());
@@ -125,7 +127,7 @@ impl Hunt<'_> {
         // One that was written or deleted meanwhile is not among the candidates: more are looked up in its place.
         while !left.is_empty() && count(&found) < limit {
             let wanted = usize::try_from(limit.saturating_sub(count(&found))).unwrap_or(usize::MAX);
-            let (these, rest) = left.split_at(wanted.min(left.len()));
+            let (these, rest) = left.split_at(wanted.max(LOOKED_UP_LEAST).min(left.len()));
             found.extend(self.narrowed(start, limit, Some(these)).await?);
             left = rest;
         }
@@ -140,8 +142,13 @@ impl Hunt<'_> {
             let (app, tenant) = (self.scout.app, self.scout.view.tenant);
             let most = i64::try_from(FEW_MAX).unwrap_or(i64::MAX).saturating_add(1);
             let mut found = app.store.marked(tenant, self.query.kind, marked.lists(), most).await?;
+            if found.len() > FEW_MAX {
+                return Ok::<_, Failure>(None);
+            }
+            let (from, until) = self.span();
+            found.retain(|(updated, _)| (from..until).contains(updated));
             found.sort_unstable_by(|one, other| other.cmp(one));
-            Ok::<_, Failure>((found.len() <= FEW_MAX).then_some(found))
+            Ok(Some(found))
         });
         Ok(few.await?.as_deref())
     }

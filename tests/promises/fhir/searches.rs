@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use custodia_support::people::Person;
+use serde_json::{Value, json};
 
 use crate::clinic::{Clinic, bundle, found, ids, next, observation, patient};
 
@@ -174,4 +175,31 @@ async fn a_cursor_is_good_for_its_caller_and_type_alone() {
     assert_eq!(registry.get(&other_type).await.expect(400).issue(), "expired");
     let patients = clinic.importer.get("/fhir/Patient?_count=1").await.json();
     assert_eq!(registry.get(&next(&patients).unwrap()).await.expect(400).issue(), "expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hidden_takes_nothing_from_what_may_be_opened() {
+    let clinic = Clinic::open().await;
+    clinic.put(&patient("bob", &[])).await;
+    let requests: Vec<(String, Value)> = (0..102)
+        .map(|n| {
+            let (id, of) = (format!("many-{n}"), if n < 99 { "ann" } else { "bob" });
+            (format!("Observation/{id}"), observation(&id, of, "x"))
+        })
+        .collect();
+    let puts: Vec<_> =
+        requests.iter().map(|(url, resource)| ("PUT", url.as_str(), Some(resource.clone()))).collect();
+    let _stored = clinic.importer.post("/fhir", &bundle("transaction", &puts)).await.expect(200);
+    let physician = clinic.person(Person::Physician).await;
+    let ask = async |more: &str| {
+        // Ten thousand records of hers are opened, which is the most, and then another search is asked.
+        let mut searches = vec![("GET", "Observation?patient=ann&_summary=count", None); 100];
+        searches.push(("GET", more, None));
+        let answer = physician.post("/fhir", &bundle("batch", &searches)).await.expect(200).json();
+        let entries = answer["entry"].as_array().unwrap().clone();
+        entries.iter().filter(|entry| entry["response"]["status"] == "400 Bad Request").count()
+    };
+    assert_eq!(ask("Observation?patient=nobody").await, 0);
+    assert_eq!(ask("Observation?patient=bob").await, 0, "there are three, and nothing tells");
+    assert_eq!(ask("Observation?patient=ann&_count=1").await, 1, "one more than the most");
 }

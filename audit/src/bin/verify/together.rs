@@ -23,6 +23,11 @@ pub(crate) fn report(verdicts: &[Result<Report, Fault>], form: Form) -> (bool, S
             let mut parts: Vec<String> = each.collect();
             let count = verdicts.len();
             parts.push(match (is_verified, missing.as_slice()) {
+                (true, _) if reports.iter().any(|report| report.shards.is_none()) => {
+                    format!(
+                        "VERIFIED, all {count}: how many logs are written side by side, not all of them say"
+                    )
+                }
                 (true, _) => {
                     format!("VERIFIED, all {count}: no log is missing of those written side by side")
                 }
