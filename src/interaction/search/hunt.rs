@@ -290,12 +290,17 @@ impl<'a> Hunt<'a> {
         (updated_from.unwrap_or(DateTime::UNIX_EPOCH), updated_until.unwrap_or_else(far_future))
     }
 
-    /// The patients whose records are searched, by opaque key.
+    /// The patients whose records are searched, by opaque key, each once.
     fn patients(&self) -> Option<Vec<Uuid>> {
         let opaque = |id: &LogicalId| self.scout.keys.opaque(ResourceType::PATIENT, id.as_str());
         let asked = self.candidates.patients.first().map(|ids| ids.iter().map(opaque).collect());
         let linked = self.pointing.iter().find(|one| one.names_patients());
-        asked.or_else(|| linked.map(|one| one.at.iter().map(|(_, key)| *key).collect()))
+        let mut patients: Vec<Uuid> =
+            asked.or_else(|| linked.map(|one| one.at.iter().map(|(_, key)| *key).collect()))?;
+        // Each once: she is gone through as often as she is named.
+        patients.sort_unstable();
+        patients.dedup();
+        Some(patients)
     }
 
     /// Says which of her own marks the records bear, when they are all one patient's.

@@ -56,6 +56,16 @@ async fn her_codes_and_days_lead_to_her_records_and_to_no_others() {
         ("patient=bob&status=amended", vec![]),
         ("patient=bob&code:not=8310-5&date=2002", vec![]),
         ("patient=bob,eve&code=8310-5", vec!["bob-8310-5", "eve-8310-5"]),
+        ("patient=bob,bob&code=8310-5", vec!["bob-8310-5"]),
+        ("patient=bob,eve,bob&code=8310-5", vec!["bob-8310-5", "eve-8310-5"]),
+        (
+            "patient=bob&_filter=patient eq eve or (patient eq bob or patient eq bob)&code=8310-5",
+            vec!["bob-8310-5"],
+        ),
+        (
+            "_filter=patient eq eve or (patient eq bob or patient eq bob)&code=8310-5",
+            vec!["bob-8310-5", "eve-8310-5"],
+        ),
         ("patient=nobody&code=8310-5", vec![]),
         ("subject:Patient.name=F-eve&code=8310-5", vec!["eve-8310-5"]),
         ("patient=bob&_filter=code eq 8310-5 or code eq 8302-2", vec!["bob-8302-2", "bob-8310-5"]),
