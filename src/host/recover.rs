@@ -75,6 +75,9 @@ pub enum RecoveryError {
         "there are checkpoints of more old logs than ledger.shards: of several logs side by side each is continued"
     )]
     FewerLogs,
+    /// A file between others is not there.
+    #[error("{} is not there, and {} is: each new log continues the old one of its number", .0.display(), .1.display())]
+    Gap(PathBuf, PathBuf),
 }
 
 /// What was recovered.
@@ -258,11 +261,17 @@ pub async fn recover_anew(
     let keystore = open_keystore(config).await?;
     let mut links = Vec::new();
     for shard in 0..config.ledger.shards {
-        let file = beside(file, shard);
-        // There may be more new logs than there were old ones.
-        if shard == 0 || file.exists() {
-            links.push(link(config, &keystore, (&file, key))?);
+        let of_shard = beside(file, shard);
+        // There may be more new logs than there were old ones; but each goes on with the one of its number.
+        if shard > 0 && !of_shard.exists() {
+            if let Some(later) =
+                (shard..=config.ledger.shards).map(|later| beside(file, later)).find(|one| one.exists())
+            {
+                return Err(RecoveryError::Gap(of_shard, later));
+            }
+            break;
         }
+        links.push(link(config, &keystore, (&of_shard, key))?);
     }
     if beside(file, config.ledger.shards).exists() {
         return Err(RecoveryError::FewerLogs);

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Failure, integrity::referrer_marks, open::open_for_marks};
+use super::{ATTEMPTS_MAX, Failure, integrity::referrer_marks, open::open_for_marks, reindex};
 use crate::{
     app::App,
     config::References,
@@ -24,31 +24,45 @@ const AT_ONCE: i64 = 1_000;
 
 /// Makes a tenant's marks anew unless they were made by the list in force; how many records were looked at.
 ///
-/// If we crash here, the list is not noted down, and the next start begins again.
+/// If we crash here, the list is not noted down, and the next start begins again. If the tenant's search parameters change
+/// meanwhile, it begins again by itself.
 ///
 /// # Errors
-/// [`Failure`] when the database is away or a record does not open.
+/// [`Failure`] when the database is away, or the parameters keep changing.
 pub async fn make_anew(app: &App, tenant: TenantId, references: References) -> Result<u64, Failure> {
+    for _ in 0..ATTEMPTS_MAX {
+        if let Some(seen) = pass(app, tenant, references).await? {
+            return Ok(seen);
+        }
+        reindex::renew(app).await?;
+    }
+    Err(Refusal::Internal.into())
+}
+
+/// One pass over a tenant's records; `None` if its search parameters have changed meanwhile.
+async fn pass(app: &App, tenant: TenantId, references: References) -> Result<Option<u64>, Failure> {
     let (keys, known) = (app.keyring.tenant(tenant)?, app.in_force(tenant));
     let digest = list_digest(&keys, &[&known.listed], references);
     if app.store.search_list(tenant).await?.as_deref() == Some(&digest) {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let view = View { tenant, actor: None, now: app.clock.now() };
     let marking = Marking { app, keys: &keys, references, known: &known };
     let (mut after, mut seen) = (None, 0_u64);
     loop {
         let rows = app.store.current_after(tenant, after, AT_ONCE).await?;
-        let last = i64::try_from(rows.len()).unwrap_or(i64::MAX) < AT_ONCE;
         after = rows.last().map(|row| (row.at.kind, row.at.key)).or(after);
         seen = seen.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
-        app.store.remark(marking.of_rows(&view, &rows).await?).await?;
-        if last {
+        let marked = marking.of_rows(&view, &rows).await?;
+        if !app.store.remark((tenant, known.generation), marked).await? {
+            return Ok(None);
+        }
+        if rows.is_empty() {
             break;
         }
     }
     app.store.set_search_list(tenant, digest).await?;
-    Ok(seen)
+    Ok(Some(seen))
 }
 
 fn of_plain(plain: &Plain, (marking, kind): &(&Marking<'_>, ResourceType)) -> Vec<BlindMark> {

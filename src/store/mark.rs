@@ -94,6 +94,12 @@ struct Bearer {
 }
 
 #[derive(QueryableByName)]
+struct Generation {
+    #[diesel(sql_type = BigInt)]
+    generation: i64,
+}
+
+#[derive(QueryableByName)]
 struct Digest {
     #[diesel(sql_type = Binary)]
     digest: Vec<u8>,
@@ -108,11 +114,16 @@ WHERE m.marks && ? AND m.marks && ? AND m.tenant + 0 = ? AND m.type + 0 = ? LIMI
 const ALL: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
        r.body, r.entry, d.wrapped, ARRAY[]::bytea[] AS relations
-FROM record r
+FROM (
+  SELECT n.tenant, n.type, n.key, sum(n.size) OVER (ORDER BY n.type, n.key) - n.size AS before FROM (
+    SELECT c.tenant, c.type, c.key, octet_length(c.body)::bigint AS size FROM record c
+    WHERE c.tenant = ? AND (c.type, c.key) > (?, ?) AND NOT c.deleted
+    ORDER BY c.type, c.key LIMIT ?) n) k
+JOIN record r ON r.tenant = k.tenant AND r.type = k.type AND r.key = k.key
 LEFT JOIN data_key d ON d.tenant = r.tenant AND d.id = r.owner AND d.version = r.owner_version
      AND d.under = '00000000-0000-0000-0000-000000000000'
-WHERE r.tenant = ? AND (r.type, r.key) > (?, ?) AND NOT r.deleted
-ORDER BY r.type, r.key LIMIT ?";
+WHERE k.before < 33554432
+ORDER BY r.type, r.key";
 
 impl Store {
     /// Time and key of the records that bear a mark of each of two lists, at most `limit`, in no order.
@@ -189,7 +200,8 @@ impl Store {
         Ok(())
     }
 
-    /// Current records of a tenant after a place, in the order of type and key.
+    /// Current records of a tenant after a place, in the order of type and key: at most `limit`, and no further one when they
+    /// have come to 32 MiB. None are left when there are none.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away or answers in another form.
@@ -211,17 +223,40 @@ impl Store {
     }
 
     /// Sets the marks of versions that are still current, outside the ledger's transaction: they say nothing that the
-    /// records do not. What was written in between has marks of its own.
+    /// records do not. What was written in between has marks of its own. Nothing is set, and `false` comes back, when the
+    /// tenant's search parameters are of another generation than the marks were made by.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away; then none is set.
-    pub async fn remark(&self, marked: Vec<(Place, i32, Vec<BlindMark>)>) -> Result<(), StoreError> {
+    pub async fn remark(
+        &self,
+        (tenant, generation): (TenantId, i64),
+        marked: Vec<(Place, i32, Vec<BlindMark>)>,
+    ) -> Result<bool, StoreError> {
         let mut connection = self.connection().await?;
         connection.batch_execute("BEGIN").await?;
-        let done = set(&connection, &marked).await;
-        connection.batch_execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        let done = remarked(&connection, (tenant, generation), &marked).await;
+        connection.batch_execute(if matches!(done, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
         Ok(done?)
     }
+}
+
+async fn remarked(
+    connection: &AsyncPgConnection,
+    (tenant, generation): (TenantId, i64),
+    marked: &[(Place, i32, Vec<BlindMark>)],
+) -> diesel::QueryResult<bool> {
+    // Locked until the marks are in: a turn waits for them, and what it goes over afterwards it marks anew.
+    let found: Vec<Generation> =
+        Statement::new("SELECT i.generation FROM search_index i WHERE i.tenant = ? FOR SHARE")
+            .bind::<Integer, _>(tenant.0)
+            .load(&mut &*connection)
+            .await?;
+    if found.into_iter().next().map_or(0, |row| row.generation) != generation {
+        return Ok(false);
+    }
+    set(connection, marked).await?;
+    Ok(true)
 }
 
 pub(super) async fn set(

@@ -9,8 +9,9 @@
 //! ```text
 //! Question -> may it leave? -> kept answer? -> resting? -> a seat -> POST -> Told, kept for `kept_s`
 //! ```
-//! Bounds: [`KEPT_ANSWERS_MAX`], [`KEPT_CODES_MAX`], [`ANSWER_BYTES_MAX`], [`QUESTIONS_MAX`], `timeout_ms`, `at_once`. After a
-//! question that got no answer none is asked for [`REST_MS`].
+//! Bounds: [`KEPT_WEIGHT_MAX`], [`ANSWER_BYTES_MAX`], [`QUESTIONS_MAX`], `timeout_ms`, `at_once`. A server that cannot be reached,
+//! refuses the credentials or says that it is busy is not asked for [`REST_MS`]; a question that it fails on is not asked again
+//! for as long, and others are: what one caller asks keeps no other from answers.
 
 use std::{
     fs, io,
@@ -26,7 +27,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt as _, stream};
 use quick_cache::{Weighter, sync::Cache};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     config::TerminologyConfig,
@@ -36,10 +37,12 @@ use crate::{
     },
 };
 
-/// The most answers that are kept.
-pub const KEPT_ANSWERS_MAX: usize = 10_000;
-/// The most codes of all answers that are kept.
-pub const KEPT_CODES_MAX: u64 = 200_000;
+/// What all answers that are kept weigh, in units of about 64 bytes; none weighs less than [`KEPT_WEIGHT_LEAST`].
+pub const KEPT_WEIGHT_MAX: u64 = 400_000;
+/// The least that an answer weighs: at most 20,000 are kept.
+const KEPT_WEIGHT_LEAST: u64 = 20;
+/// How many are kept as a rule: an estimate for the cache, no bound.
+const KEPT_ESTIMATED: usize = 10_000;
 /// The largest answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The most questions of one request.
@@ -78,22 +81,37 @@ pub enum TerminologyError {
 #[error("the terminology server is away")]
 pub struct Away;
 
-/// An answer, and until when it counts.
+/// An answer, or that there was none, and until when it counts.
 #[derive(Clone)]
 struct Kept {
-    told: Arc<Told>,
+    told: Result<Arc<Told>, Away>,
     until: DateTime<Utc>,
 }
 
-#[derive(Clone)]
-struct ByCodes;
+/// Why a question has no answer.
+enum Trouble {
+    /// Whatever is asked next would fare alike.
+    Server(&'static str),
+    /// This question fails.
+    Question(&'static str),
+}
 
-impl Weighter<Question, Kept> for ByCodes {
+#[derive(Clone)]
+struct BySize;
+
+impl Weighter<Question, Kept> for BySize {
     fn weight(&self, _: &Question, kept: &Kept) -> u64 {
-        match &*kept.told {
-            Told::Codes { codes, .. } => 1 + u64::try_from(codes.len()).unwrap_or(u64::MAX >> 1),
-            _ => 1,
-        }
+        let long = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        let bytes = match kept.told.as_deref() {
+            Ok(Told::Codes { codes, .. }) => codes.iter().map(|one| 64 + long(&one.display)).sum(),
+            Ok(Told::Meaning { name, version, display, definition }) => {
+                [name, version, display, definition].into_iter().map(long).sum()
+            }
+            Ok(Told::Yes(display)) => long(display),
+            Ok(Told::Translations(all)) => all.iter().map(|one| 128 + long(&one.to.display)).sum(),
+            Ok(Told::No | Told::Unknown) | Err(Away) => 0,
+        };
+        KEPT_WEIGHT_LEAST.saturating_add(u64::try_from(bytes / 64).unwrap_or(u64::MAX >> 1))
     }
 }
 
@@ -108,7 +126,7 @@ pub struct TerminologyServer {
     own: String,
     within: Duration,
     kept: chrono::Duration,
-    answers: Cache<Question, Kept, ByCodes>,
+    answers: Cache<Question, Kept, BySize>,
     seats: Semaphore,
     at_once: usize,
     /// Until when nothing is asked, in milliseconds since 1970.
@@ -148,7 +166,7 @@ impl TerminologyServer {
             own: own.to_owned(),
             within,
             kept: chrono::Duration::seconds(i64::from(config.kept_s)),
-            answers: Cache::with_weighter(KEPT_ANSWERS_MAX, KEPT_CODES_MAX, ByCodes),
+            answers: Cache::with_weighter(KEPT_ESTIMATED, KEPT_WEIGHT_MAX, BySize),
             seats: Semaphore::new(at_once),
             at_once,
             resting: AtomicI64::new(i64::MIN),
@@ -162,47 +180,50 @@ impl TerminologyServer {
         questions: Vec<Question>,
         now: DateTime<Utc>,
     ) -> Vec<(Question, Result<Arc<Told>, Away>)> {
-        let until = tokio::time::Instant::now() + self.within;
+        let time = Time { now, began: Instant::now() };
         let asking = questions.into_iter().take(QUESTIONS_MAX).map(|question| async move {
-            let told = tokio::time::timeout_at(until, self.ask(&question, now)).await;
-            let told = told.unwrap_or_else(|_| Err(self.rest(now, "no answer in time")));
+            let told = self.ask(&question, time).await;
             (question, told)
         });
         stream::iter(asking).buffered(self.at_once).collect().await
     }
 
     /// What the server says to a question; [`Told::Unknown`] also to one that may not leave the house.
-    async fn ask(&self, question: &Question, now: DateTime<Utc>) -> Result<Arc<Told>, Away> {
+    async fn ask(&self, question: &Question, time: Time) -> Result<Arc<Told>, Away> {
         if !question.may_leave(&self.systems, &self.own) {
             return Ok(Arc::new(Told::Unknown));
         }
-        if let Some(kept) = self.answers.get(question).filter(|kept| kept.until > now) {
-            return Ok(kept.told);
+        if let Some(kept) = self.answers.get(question).filter(|kept| kept.until > time.now) {
+            return kept.told;
         }
-        if now.timestamp_millis() < self.resting.load(Ordering::Relaxed) {
+        if time.now.timestamp_millis() < self.resting.load(Ordering::Relaxed) {
             return Err(Away);
         }
-        let _seat = self.seats.acquire().await.map_err(|_| Away)?;
-        match self.whole(question).await {
-            Ok(told) => {
-                let told = Arc::new(told);
-                let kept = Kept { told: Arc::clone(&told), until: now + self.kept };
-                self.answers.insert(question.clone(), kept);
-                Ok(told)
+        let until = time.began + self.within;
+        // Whoever gets no seat in time has learnt nothing about the server.
+        let seat = tokio::time::timeout_at(until, self.seats.acquire()).await;
+        let _seat = seat.map_err(|_| Away)?.map_err(|_| Away)?;
+        let told = tokio::time::timeout_at(until, self.whole(question)).await;
+        let rest = chrono::Duration::milliseconds(REST_MS);
+        let (told, long) = match told.unwrap_or(Err(Trouble::Question("no answer in time"))) {
+            Ok(told) => (Ok(Arc::new(told)), self.kept),
+            Err(Trouble::Question(why)) => {
+                tracing::warn!(event = "terminology_question_failed", error = why);
+                (Err(Away), rest)
             }
-            Err(why) => Err(self.rest(now, why)),
-        }
-    }
-
-    /// Asks nothing for a while.
-    fn rest(&self, now: DateTime<Utc>, why: &'static str) -> Away {
-        self.resting.store(now.timestamp_millis().saturating_add(REST_MS), Ordering::Relaxed);
-        tracing::warn!(event = "terminology_away", error = why);
-        Away
+            Err(Trouble::Server(why)) => {
+                tracing::warn!(event = "terminology_away", error = why);
+                let until = (time.at() + rest).timestamp_millis();
+                self.resting.fetch_max(until, Ordering::Relaxed);
+                return Err(Away);
+            }
+        };
+        self.answers.insert(question.clone(), Kept { told: told.clone(), until: time.at() + long });
+        told
     }
 
     /// The answer, of an expansion all pages.
-    async fn whole(&self, question: &Question) -> Result<Told, &'static str> {
+    async fn whole(&self, question: &Question) -> Result<Told, Trouble> {
         let mut all: Vec<ToldCode> = Vec::new();
         for _ in 0..PAGES_MAX {
             match self.post(question, all.len()).await? {
@@ -226,7 +247,7 @@ impl TerminologyServer {
         Ok(Told::Unknown)
     }
 
-    async fn post(&self, question: &Question, offset: usize) -> Result<Told, &'static str> {
+    async fn post(&self, question: &Question, offset: usize) -> Result<Told, Trouble> {
         let (path, parameters) = question.request(offset);
         let mut request = self
             .http
@@ -237,23 +258,44 @@ impl TerminologyServer {
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone());
         }
-        let mut answer = request.send().await.map_err(|_| "no answer")?;
+        let mut answer = request.send().await.map_err(|error| {
+            if error.is_timeout() {
+                Trouble::Question("no answer in time")
+            } else {
+                Trouble::Server("no answer")
+            }
+        })?;
         match answer.status().as_u16() {
             200 => {}
             // It understood, and does not know the system, the set or the operation.
             400 | 404 | 410 | 422 => return Ok(Told::Unknown),
-            401 | 403 => return Err("it refuses the credentials"),
-            _ => return Err("a status of no use"),
+            401 | 403 => return Err(Trouble::Server("it refuses the credentials")),
+            429 | 503 => return Err(Trouble::Server("it is busy")),
+            _ => return Err(Trouble::Question("a status of no use")),
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| "half an answer")? {
+        while let Some(chunk) = answer.chunk().await.map_err(|_| Trouble::Question("half an answer"))? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err("an answer larger than what is read");
+                return Err(Trouble::Question("an answer larger than what is read"));
             }
             bytes.extend_from_slice(&chunk);
         }
-        let value = json::parse(&bytes).map_err(|_| "an answer that is no resource")?;
-        question.read(&value).ok_or("an answer to something else")
+        let value = json::parse(&bytes).map_err(|_| Trouble::Question("an answer that is no resource"))?;
+        question.read(&value).ok_or(Trouble::Question("an answer to something else"))
+    }
+}
+
+/// When a request was begun, and what the time was then.
+#[derive(Clone, Copy)]
+struct Time {
+    now: DateTime<Utc>,
+    began: Instant,
+}
+
+impl Time {
+    /// What it is by now.
+    fn at(self) -> DateTime<Utc> {
+        self.now + chrono::Duration::from_std(self.began.elapsed()).unwrap_or_default()
     }
 }
 

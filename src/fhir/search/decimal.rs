@@ -164,6 +164,10 @@ impl Decimal {
         if other.is_zero() {
             return self.clone();
         }
+        if self.is_zero() {
+            // Its exponent says nothing of its size.
+            return other.clone();
+        }
         let exponent = self.exponent.min(other.exponent);
         let (a, b) = (self.at(exponent), other.at(exponent));
         if self.negative == other.negative {

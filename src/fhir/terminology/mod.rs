@@ -14,6 +14,7 @@ mod expand;
 mod map;
 mod questions;
 mod set;
+mod shape;
 mod system;
 mod told;
 

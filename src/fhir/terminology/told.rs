@@ -7,14 +7,17 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
-use super::{CodeSystem, Concept, EXPANSION_CODES_MAX, Terms, ValueSet, Vocabulary, canonical};
+use super::{CodeSystem, Concept, EXPANSION_CODES_MAX, Terms, ValueSet, Vocabulary, canonical, shape};
 
 /// The longest url that is asked about, in bytes.
 const URL_BYTES_MAX: usize = 512;
-/// The longest code, in bytes.
-const CODE_BYTES_MAX: usize = 64;
 /// The most translations of one code that are taken.
 const TRANSLATIONS_MAX: usize = 100;
+/// How an expansion says that it leaves codes out.
+const NOT_WHOLE: [&str; 2] = [
+    "http://hl7.org/fhir/StructureDefinition/valueset-toocostly",
+    "http://hl7.org/fhir/StructureDefinition/valueset-unclosed",
+];
 /// How an unknown CodeSystem is told from a code it does not have, by servers that answer both with no.
 const UNKNOWN_SYSTEM: [&str; 2] = ["x-unknown-system", "x-caused-by-unknown-system"];
 
@@ -128,16 +131,22 @@ impl Question {
             let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'@' | b'"' | b'<' | b'>' | b'\\');
             known && text.len() <= URL_BYTES_MAX && text.bytes().all(plain) && !text.starts_with(base)
         };
-        let listed = |system: &str| systems.iter().any(|one| *one == canonical(system).0) && url(system);
+        let listed = |system: &str| {
+            let (name, version) = canonical(system);
+            systems.iter().any(|one| one == name) && url(name) && version.is_none_or(shape::is_version)
+        };
+        let url = |text: &str| url(canonical(text).0) && canonical(text).1.is_none_or(shape::is_version);
         match self {
             Self::Code(system, code) | Self::Meaning(system, code) | Self::Related(system, code, _) => {
-                listed(system) && is_code(system, code)
+                listed(system) && shape::is_code(canonical(system).0, code)
             }
-            Self::Member(set, system, code) => url(set) && listed(system) && is_code(system, code),
+            Self::Member(set, system, code) => {
+                url(set) && listed(system) && shape::is_code(canonical(system).0, code)
+            }
             Self::Codes(set) => url(set),
             Self::Translation { system, code, map, into } => {
                 let urls = || map.iter().chain(into).all(|one| url(one));
-                listed(system) && is_code(system, code) && urls()
+                listed(system) && shape::is_code(canonical(system).0, code) && urls()
             }
         }
     }
@@ -250,28 +259,6 @@ fn related(system: &str, code: &str, relation: Relation) -> Value {
     json!({ "resourceType": "ValueSet", "status": "active", "compose": { "include": [include] } })
 }
 
-/// Whether a code looks like one of its system: a word, and of the systems everybody shares one with a number in it. What
-/// somebody wrote where a code should stand is none.
-fn is_code(system: &str, code: &str) -> bool {
-    let word = |also: &[u8]| {
-        code.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b))
-            && code.bytes().any(|b| b.is_ascii_digit())
-    };
-    let form = match canonical(system).0 {
-        "http://snomed.info/sct"
-        | "http://www.nlm.nih.gov/research/umls/rxnorm"
-        | "http://hl7.org/fhir/sid/cvx" => code.bytes().all(|b| b.is_ascii_digit()),
-        "http://loinc.org" | "http://hl7.org/fhir/sid/ndc" => word(b"-"),
-        "http://hl7.org/fhir/sid/icd-10"
-        | "http://hl7.org/fhir/sid/icd-10-cm"
-        | "http://hl7.org/fhir/sid/icd-9-cm"
-        | "http://www.ama-assn.org/go/cpt"
-        | "http://www.whocc.no/atc" => word(b".-"),
-        _ => code.bytes().all(|b| b.is_ascii_graphic()),
-    };
-    form && (1..=CODE_BYTES_MAX).contains(&code.len())
-}
-
 fn part<'v>(within: &'v Value, name: &str) -> Option<&'v Value> {
     let mut parts = within.get("parameter").or_else(|| within.get("part"))?.as_array()?.iter();
     parts.find(|part| part.get("name").and_then(Value::as_str) == Some(name))
@@ -297,6 +284,13 @@ fn listing(answer: &Value) -> Told {
             }
             gather(one.get("contains"), found);
         }
+    }
+    let extensions =
+        ["/expansion/extension", "/extension"].into_iter().filter_map(|at| answer.pointer(at)?.as_array());
+    let says =
+        |one: &Value| one.get("url").and_then(Value::as_str).is_some_and(|url| NOT_WHOLE.contains(&url));
+    if extensions.flatten().any(says) {
+        return Told::Unknown;
     }
     let mut codes = Vec::new();
     gather(answer.pointer("/expansion/contains"), &mut codes);
