@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     app::App,
     http::edge::{EdgeEvent, EdgeEventKind},
-    ledger::Access,
+    ledger::{Access, Names},
 };
 
 /// How long refusals are gathered before they become entries.
@@ -67,7 +67,7 @@ async fn note(app: &App, address: IpAddr, kind: EdgeEventKind, count: u64) {
         thumbprint: None,
         interaction: "handshake",
         query: None,
-        named: Vec::new(),
+        named: Names::default(),
     };
     let code = match count {
         1 => kind.code().to_owned(),

@@ -18,7 +18,7 @@ use crate::export::{
     EVENTS_NAME, ExportError, File, MANIFEST_NAME, Outputs, Plan, Progress, Range, Source, Summary,
     TABLE_NAME, Tally, bundle_name, manifest, plans,
 };
-use crate::ledger::Access;
+use crate::ledger::{Access, Names};
 
 /// Records the export, then writes its bundle to `out`; the number of entries. It is about one log.
 ///
@@ -95,7 +95,7 @@ async fn record(parts: &Parts, plan: &Plan) -> Result<(), ExportError> {
         thumbprint: None,
         interaction: "audit-export",
         query: Some(format!("custodia audit export --log {log} --first {first} --end {end}")),
-        named: Vec::new(),
+        named: Names::default(),
     };
     parts.ledger.note(&access, Kind::Export, 200, "ok").await?;
     Ok(())

@@ -12,7 +12,7 @@ use crate::{
     app::App,
     clock::Clock,
     identity::{Account, CallerKind, account::AccountError},
-    ledger::{Access, Down, Ledger},
+    ledger::{Access, Down, Ledger, Names},
     seal::{KeyError, Keyring},
     store::{Store, StoreError, tenant::TenantRow},
     tenant::TenantId,
@@ -198,7 +198,7 @@ impl Registry<'_> {
             thumbprint: None,
             interaction,
             query: Some(Access::cut(what)),
-            named: Vec::new(),
+            named: Names::default(),
         };
         self.ledger.note(&access, kind, status, code).await.map(|_| ())
     }

@@ -16,7 +16,7 @@ use super::Parts;
 use crate::{
     events::report::{Form, Line},
     interaction::disclosures::{self, Page, Wanted},
-    ledger::{Access, Down, ReadError},
+    ledger::{Access, Down, Names, ReadError},
     tenant::TenantId,
 };
 
@@ -60,7 +60,7 @@ pub async fn disclosures(
         thumbprint: None,
         interaction: "audit-disclosures",
         query: Some(format!("custodia audit disclosures {} Patient/{}", tenant.1, wanted.patient.as_str())),
-        named: Vec::new(),
+        named: Names::default(),
     };
     parts.ledger.note(&access, Kind::Audit, 200, "ok").await?;
     let head = disclosures::head(&parts.ledger, &parts.clock, tenant.1, &wanted);

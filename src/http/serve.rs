@@ -21,7 +21,7 @@ use crate::{
         everything, exports, finish, history, metadata, operations, patch, read, recognise, reindex, search,
         subset, terminology, token, update,
     },
-    ledger::{Access, Audited, Down, QUERY_BYTES_MAX},
+    ledger::{Access, Audited, Down, Names, QUERY_BYTES_MAX},
     refusal::Refusal,
 };
 
@@ -41,7 +41,7 @@ pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>,
         thumbprint: incoming.thumbprint,
         interaction: incoming.place.interaction(),
         query: Some(Access::cut(&query)),
-        named: Vec::new(),
+        named: Names::default(),
     };
     let is_kept = Access::keeps(&query);
     let result = run(&app, &mut access, incoming, is_kept).await;

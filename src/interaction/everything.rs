@@ -22,7 +22,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
-    ledger::{Access, Audited, Named, Released},
+    ledger::{Audited, Released},
     refusal::{Refusal, Why},
     seal::{Opened, Plain},
     store::history::Moment,
@@ -96,9 +96,8 @@ pub async fn run(
     let answer = Opened::gather(page.found).map_with(&links, render);
     // Who asks about her is in her log, also where there was nothing to show.
     let named = centre.patients.iter().filter(|_| kind == ResourceType::PATIENT && page.released.is_empty());
-    let named = named.map(|key| Named { key: *key, id: id.as_str().to_owned(), is_here: true });
-    let access = Access { named: named.collect(), ..ask.access.clone() };
-    Ok(app.ledger.disclose(&access, page.released, answer).await?)
+    ask.access.named.add(named.map(|key| (*key, id.as_str().to_owned()))).map_err(|_| too_costly())?;
+    Ok(app.ledger.disclose(&ask.access, page.released, answer).await?)
 }
 
 /// What a page holds.

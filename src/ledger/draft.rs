@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custodia_audit::{Action, Actor, Control, Decision, Detail, Item, Kind, Object, Subject};
 use uuid::Uuid;
 
-use super::{Access, Named, groups::Groups, signing::Turn};
+use super::{Access, access::About, groups::Groups, signing::Turn};
 use crate::{
     fhir::kinds::ResourceType,
     gate::{Act, Denied, Permit},
@@ -154,8 +154,8 @@ impl Draft {
     }
 }
 
-/// Drafts of one request's entries: one for each patient concerned and one for everything about nobody, with
-/// the changes and the draft each belongs to.
+/// Drafts of one request's entries: one for each patient concerned, one for each who is only `named`, and one for everything
+/// about nobody, with the changes and the draft each belongs to.
 ///
 /// # Errors
 /// [`Undrafted::Unpermitted`] when a permit is for another record, another act or another caller than it comes with: a
@@ -164,6 +164,7 @@ pub(super) fn of_records(
     access: &Access,
     written: Vec<Written>,
     released: Vec<Released>,
+    named: Vec<About>,
     status: u16,
 ) -> Result<(Vec<Draft>, Changes), Undrafted> {
     let kind = if written.is_empty() { Kind::Access } else { Kind::Write };
@@ -186,10 +187,10 @@ pub(super) fn of_records(
         }
         groups.add(&permit, version, Action::Released);
     }
-    groups.name(&access.named);
+    groups.0.extend(named.into_iter().map(Group::of));
     if groups.0.is_empty() {
         // Nothing matched: the question itself is the access.
-        return Ok((vec![of_statement(access, kind, status, "ok", None)?], changes));
+        return Ok((vec![of_statement(access, kind, status, "ok", None, None)?], changes));
     }
     let (actor, detail) = (actor(access).to_group(), detail(access).to_group());
     let drafts: Result<Vec<Draft>, SealError> = groups
@@ -292,6 +293,7 @@ pub(super) fn of_statement(
     status: u16,
     code: &str,
     denied: Option<&Denied>,
+    about: About,
 ) -> Result<Draft, SealError> {
     let object = Object {
         interaction: access.interaction.to_owned(),
@@ -300,11 +302,12 @@ pub(super) fn of_statement(
         policies: denied.map(|d| d.policies().to_vec()).unwrap_or_default(),
         decision: if denied.is_some() { Decision::Refuse } else { Decision::NotEvaluated },
     };
-    let subject = Subject { tenant: tenant_name(access), patient: None };
+    let patient = about.as_ref().map(|(_, id)| format!("Patient/{id}"));
+    let subject = Subject { tenant: tenant_name(access), patient };
     let (actor, detail) = (actor(access).to_group(), detail(access).to_group());
     Ok(Draft::Access(Box::new(AccessDraft {
         tenant: tenant(access),
-        patient: None,
+        patient: about.map(|(key, _)| key),
         kind,
         request: access.request,
         status,
@@ -325,21 +328,6 @@ struct Group {
 }
 
 impl Grouped {
-    /// An entry for each patient who is named and whom no record here is about: about her, or about nobody if there is no
-    /// such patient.
-    fn name(&mut self, named: &[Named]) {
-        let mut seen: Vec<Uuid> =
-            self.0.iter().filter_map(|group| group.patient.as_ref()).map(|(key, _)| *key).collect();
-        for one in named {
-            if seen.contains(&one.key) {
-                continue;
-            }
-            seen.push(one.key);
-            let patient = one.is_here.then(|| (one.key, one.id.clone()));
-            self.0.push(Group::of(patient));
-        }
-    }
-
     /// Adds a version to the entry of each of its patients; the position of the first.
     fn add(&mut self, permit: &Permit, version: Version, action: Action) -> usize {
         let item = Item {

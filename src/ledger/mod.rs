@@ -27,6 +27,7 @@ mod stale;
 mod tiles;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -36,8 +37,9 @@ use std::{
 
 use custodia_audit::{Kind, Vkey};
 use futures_util::future::join_all;
+use uuid::Uuid;
 
-pub use access::{Access, Named, QUERY_BYTES_MAX};
+pub use access::{Access, NAMED_MAX, Names, QUERY_BYTES_MAX, TooMany};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
@@ -52,12 +54,14 @@ pub use shard::Shard;
 use crate::{
     answer::Answer,
     clock::Clock,
+    fhir::kinds::ResourceType,
     gate::{Denied, Permit},
     refusal::Refusal,
     seal::{Keyring, Opened, SealError},
     store::{Database, Store},
     tenant::TenantId,
 };
+use access::About;
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
 use shard::Side;
@@ -162,6 +166,8 @@ pub struct Ledger {
     turn: AtomicUsize,
     flood: Flood,
     counts: Arc<Counts>,
+    /// For whether the patients whom a question names are there.
+    store: Arc<Store>,
 }
 
 impl Ledger {
@@ -192,7 +198,8 @@ impl Ledger {
             shards.push(Arc::new(one.start(&setup, &counts).await?));
         }
         let first = shards.first().map(Arc::clone).ok_or(SetupError::Shards(0))?;
-        Ok(Self { first, shards, turn: AtomicUsize::new(0), flood: Flood::default(), counts })
+        let (turn, flood, store) = (AtomicUsize::new(0), Flood::default(), Arc::clone(&setup.store));
+        Ok(Self { first, shards, turn, flood, counts, store })
     }
 
     /// The logs that are written, the first being the one whose name the others bear.
@@ -274,7 +281,11 @@ impl Ledger {
         if written.is_empty() {
             return Ok(Audited::new(answer, null::unrecorded(self)));
         }
-        let (drafts, changes) = draft::of_records(access, written, released, answer.status)?;
+        let versions =
+            || written.iter().map(|one| &one.version).chain(released.iter().map(|one| &one.version));
+        let concerned = || versions().flat_map(|one| &one.patients).map(|(key, _)| *key).collect();
+        let named = self.about(access, access.named.but(concerned)).await.map_err(|_| Rejected::Down)?;
+        let (drafts, changes) = draft::of_records(access, written, released, named, answer.status)?;
         Ok(Audited::new(answer, self.submit(changes, drafts).await?))
     }
 
@@ -283,8 +294,8 @@ impl Ledger {
     /// # Errors
     /// [`Down`] when the entry was not committed.
     pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
-        let draft = draft::of_statement(access, kind, answer.status, "ok", None)?;
-        Ok(Audited::new(answer, self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?))
+        let drafts = self.statements(access, kind, answer.status, "ok", None).await?;
+        Ok(Audited::new(answer, self.submit(Vec::new(), drafts).await.map_err(|_| Down)?))
     }
 
     /// Records what of the log was shown, then lets it go. `shown` names each event and its log entry.
@@ -314,11 +325,12 @@ impl Ledger {
         denied: Option<&Denied>,
     ) -> Result<Audited<Answer>, Down> {
         let kind = access.refusal_kind();
-        let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied)?;
         let receipt = if access.caller.is_none() {
+            let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied, None)?;
             self.flood.submit(self, access, draft).await?
         } else {
-            self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)?
+            let drafts = self.statements(access, kind, refusal.status(), refusal.code(), denied).await?;
+            self.submit(Vec::new(), drafts).await.map_err(|_| Down)?
         };
         Ok(Audited::new(refusal.into_answer(), receipt))
     }
@@ -328,8 +340,36 @@ impl Ledger {
     /// # Errors
     /// [`Down`] when the entry was not committed.
     pub async fn note(&self, access: &Access, kind: Kind, status: u16, code: &str) -> Result<Receipt, Down> {
-        let draft = draft::of_statement(access, kind, status, code, None)?;
+        let draft = draft::of_statement(access, kind, status, code, None, None)?;
         self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)
+    }
+
+    /// What names no record: an entry about each patient whom the request names, or one about nobody.
+    async fn statements(
+        &self,
+        access: &Access,
+        kind: Kind,
+        status: u16,
+        code: &str,
+        denied: Option<&Denied>,
+    ) -> Result<Vec<Draft>, Down> {
+        let mut about = self.about(access, access.named.but(HashSet::new)).await?;
+        if about.is_empty() {
+            about.push(None);
+        }
+        let draft = |about| draft::of_statement(access, kind, status, code, denied, about);
+        Ok(about.into_iter().map(draft).collect::<Result<_, _>>()?)
+    }
+
+    /// Whom entries about these patients are about: whoever is not there is nobody.
+    async fn about(&self, access: &Access, named: Vec<(Uuid, String)>) -> Result<Vec<About>, Down> {
+        let Some(caller) = access.caller.as_ref().filter(|_| !named.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let keys = named.iter().map(|(key, _)| *key).collect();
+        let here =
+            self.store.present(caller.tenant(), ResourceType::PATIENT, keys).await.map_err(|_| Down)?;
+        Ok(named.into_iter().map(|one| here.contains(&one.0).then_some(one)).collect())
     }
 
     /// Says in each log that this server is alive, with the sequence number its next entry there will have.

@@ -3,6 +3,8 @@
 //! Candidates are only narrowed here; whether one matches is decided on its plaintext, and whether it is
 //! released is decided by the gate.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
@@ -31,6 +33,12 @@ pub struct View {
     pub actor: Option<Uuid>,
     /// When.
     pub now: DateTime<Utc>,
+}
+
+#[derive(QueryableByName)]
+struct Present {
+    #[diesel(sql_type = SqlUuid)]
+    key: Uuid,
 }
 
 /// What narrows a search in SQL. Results come newest first.
@@ -289,6 +297,26 @@ impl Store {
         };
         let found = half(half(Statement::new(VERSIONS))).bind::<BigInt, _>(limit);
         self.rows(standing(found, view, "ORDER BY r.version DESC")).await
+    }
+
+    /// Which of these keys are records of a type, deleted ones among them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn present(
+        &self,
+        tenant: TenantId,
+        kind: ResourceType,
+        keys: Vec<Uuid>,
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let found: Vec<Present> =
+            Statement::new("SELECT r.key FROM record r WHERE r.tenant = ? AND r.type = ? AND r.key = ANY(?)")
+                .bind::<Integer, _>(tenant.0)
+                .bind::<SmallInt, _>(kind.code())
+                .bind::<Array<SqlUuid>, _>(keys)
+                .load(&mut self.connection().await?)
+                .await?;
+        Ok(found.into_iter().map(|one| one.key).collect())
     }
 
     /// The patients a shared key is wrapped under.

@@ -26,13 +26,21 @@ pub enum WantedSet {
 pub struct Sets<'t> {
     vocabulary: Option<&'t Vocabulary<'t>>,
     wanted: RefCell<Vec<WantedSet>>,
+    /// Whether every set is taken for an empty one.
+    blank: bool,
 }
 
 impl<'t> Sets<'t> {
     /// With what is known; nothing, if no search that needs it was read yet.
     #[must_use]
     pub fn new(vocabulary: Option<&'t Vocabulary<'t>>) -> Self {
-        Self { vocabulary, wanted: RefCell::default() }
+        Self { vocabulary, wanted: RefCell::default(), blank: false }
+    }
+
+    /// For reading what else a search asks: every set is taken for an empty one.
+    #[must_use]
+    pub fn blank() -> Self {
+        Self { blank: true, ..Self::default() }
     }
 
     /// The sets that were named and are not known, or not whole.
@@ -66,6 +74,7 @@ impl Codes {
     /// The codes that a value of a modifier names.
     pub(super) fn read(sets: &Sets<'_>, modifier: Modifier, raw: &str) -> Result<Self, Wrong> {
         let found = match modifier {
+            _ if sets.blank => Vec::new(),
             Modifier::Above => relatives(sets, Relation::Above, raw)?,
             Modifier::Below => relatives(sets, Relation::Below, raw)?,
             _ => of_set(sets, raw)?,

@@ -113,6 +113,41 @@ impl Filter {
         }
     }
 
+    /// Adds the patients whom it names by their ids, wherever in it: `of` is the type that is asked.
+    pub fn name(&self, of: ResourceType, named: &mut Vec<LogicalId>) {
+        match self {
+            Self::Values(values) => values.any.iter().for_each(|term| match term {
+                Term::Token(token) if of == ResourceType::PATIENT && values.parameter.code == "_id" => {
+                    named.extend(token.code.as_deref().and_then(LogicalId::parse));
+                }
+                term => term.name(named),
+            }),
+            Self::Missing(..) => {}
+            Self::Chain(chain) => chain.links.iter().for_each(|(kind, filter)| filter.name(*kind, named)),
+            Self::Has(has) => has.filter.name(has.source, named),
+            Self::All(several) | Self::Any(several) => several.iter().for_each(|one| one.name(of, named)),
+            Self::Not(one) => one.name(of, named),
+        }
+    }
+
+    /// Whether it asks for what bears an identifier that it spells out.
+    #[must_use]
+    pub fn identifies(&self) -> bool {
+        let whole = |term: &Term| match term {
+            Term::Token(token) => token.code.is_some(),
+            Term::OfType { .. } => true,
+            _ => false,
+        };
+        match self {
+            Self::Values(values) => {
+                values.parameter.code == "identifier" && !values.is_negated() && values.any.iter().all(whole)
+            }
+            Self::All(all) => all.iter().any(Self::identifies),
+            Self::Any(any) => any.iter().all(Self::identifies),
+            Self::Missing(..) | Self::Chain(_) | Self::Has(_) | Self::Not(_) => false,
+        }
+    }
+
     /// The patients one of whom the record must be about (in the sense of `compartment::patients`), if it says so.
     #[must_use]
     pub fn patients(&self) -> Option<Vec<LogicalId>> {

@@ -83,6 +83,25 @@ impl Query {
         if problems.is_empty() { Ok(query) } else { Err(problems) }
     }
 
+    /// The patients whom these parameters name by their ids, as far as each can be read by itself: also those of a search
+    /// that is refused.
+    #[must_use]
+    pub fn named(request: Request<'_>, pairs: &[(String, String)]) -> Vec<LogicalId> {
+        let Request { kind, searches, base, now, .. } = request;
+        let sets = Sets::blank();
+        let grammar = Grammar { searches, reading: Reading { sets: &sets, base, now } };
+        let mut named = Vec::new();
+        for (name, value) in pairs {
+            let filters = if name == "_filter" {
+                expression::parse(grammar, kind, value).unwrap_or_default()
+            } else {
+                grammar.filter(kind, name, value, 0).and_then(Result::ok).into_iter().collect()
+            };
+            filters.iter().for_each(|filter| filter.name(kind, &mut named));
+        }
+        named
+    }
+
     /// Keeps a parameter for the links: as it was understood, which is as it was written but for a count that
     /// is cut down and a plus sign that arrived as a space.
     fn keep(&mut self, name: &str, value: &str) {

@@ -116,6 +116,18 @@ pub(super) enum Term {
     Unlike(Box<Term>),
 }
 
+impl Term {
+    /// Adds the patients whom it names.
+    pub(super) fn name(&self, named: &mut Vec<LogicalId>) {
+        match self {
+            Self::Reference(Target::Local(Some(ResourceType::PATIENT), id)) => named.push(id.clone()),
+            Self::Composite(terms) => terms.iter().for_each(|term| term.name(named)),
+            Self::Unlike(term) => term.name(named),
+            _ => {}
+        }
+    }
+}
+
 /// `[system]|[code]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {

@@ -55,9 +55,11 @@ async fn batch(
 ) -> Result<Audited<Answer>, Failure> {
     let answers: Vec<_> = stream::iter(entries)
         .map(|entry| async move {
+            let mut ask = ask.clone();
+            ask.access.named = ask.access.named.of_another();
             let done = match entry {
                 Err(problems) => Err(Refusal::Malformed(problems).into()),
-                Ok(entry) => single(app, ask, entry).await,
+                Ok(entry) => single(app, &ask, entry).await,
             };
             finish(app, &ask.access, done).await
         })

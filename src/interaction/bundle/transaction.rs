@@ -27,7 +27,7 @@ use crate::{
     },
     gate::Act,
     interaction::reindex,
-    ledger::{Access, Audited, Named, Rejected, Released, Written},
+    ledger::{Access, Audited, Rejected, Released, Written},
     refusal::{Refusal, Why},
     seal::Opened,
     store::{criterion::Criterion, write::Base},
@@ -42,6 +42,7 @@ const MOVED_MAX: usize = 3;
 /// All of it, or nothing.
 pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result<Audited<Answer>, Failure> {
     let ask = &asking(ask, &entries)?;
+    search::note_all(app, ask, questions(&entries))?;
     let count = entries.len();
     for entry in &entries {
         approach(app, ask, entry)?;
@@ -70,10 +71,9 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
             }
             Err(failure) => return Err(failure),
         };
-        let Work { written, released, named, replies, opened } = work;
+        let Work { written, released, replies, opened } = work;
         let answer = Opened::gather(opened).map_with(&replies, respond);
-        let access = Access { named, ..ask.access.clone() };
-        match app.ledger.commit(&access, written, released, answer).await {
+        match app.ledger.commit(&ask.access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
             Err(Rejected::Stale) if conditions.is_empty() => {
                 reindex::take_up(app, ask.caller.tenant()).await?;
@@ -99,6 +99,18 @@ fn asking(ask: &Ask, entries: &[Entry]) -> Result<Ask, Failure> {
     }
     ask.access.query = Some(asked);
     Ok(ask)
+}
+
+/// What its searches and the conditions of its entries ask.
+fn questions(entries: &[Entry]) -> impl Iterator<Item = (ResourceType, &str)> {
+    entries.iter().flat_map(|entry| {
+        let (kind, asked) = match &entry.target {
+            Target::Search(kind, query) => (Some(*kind), Some(query.as_str())),
+            Target::Type(kind) => (Some(*kind), entry.if_none_exist.as_deref()),
+            _ => (None, None),
+        };
+        kind.zip(asked)
+    })
 }
 
 /// What the conditions of a transaction found.
@@ -164,8 +176,6 @@ type Fresh = HashMap<(ResourceType, String), (Vec<u8>, i32, DateTime<Utc>)>;
 struct Work {
     written: Vec<Written>,
     released: Vec<Released>,
-    /// Whom its searches name and found nothing of.
-    named: Vec<Named>,
     /// In the order of the Bundle; those of reads wait for what is in `opened`.
     replies: Vec<Reply>,
     /// Answers of reads with their place in the Bundle.
@@ -382,10 +392,10 @@ async fn look(app: &App, ask: &Ask, entry: &Entry, work: &mut Work, fresh: &Fres
             let look = read::look(app, ask, *kind, id, Some(*version)).await?;
             (vec![look.released], look.answer)
         }
-        Target::Type(kind) => work.found(search::look(app, ask, *kind, None, None).await?),
+        Target::Type(kind) => found(search::look(app, ask, *kind, None, None).await?),
         Target::Search(kind, query) => {
             let ask = Ask { subset: subset(Some(query), None)?, ..ask.clone() };
-            work.found(search::look(app, &ask, *kind, Some(query), None).await?)
+            found(search::look(app, &ask, *kind, Some(query), None).await?)
         }
         _ => return Err(not_supported()),
     };
@@ -394,12 +404,8 @@ async fn look(app: &App, ask: &Ask, entry: &Entry, work: &mut Work, fresh: &Fres
     Ok(Reply { status: "200 OK", ..Reply::default() })
 }
 
-impl Work {
-    /// Takes from a search whom it names; what it released and its answer.
-    fn found(&mut self, looked: search::Looked) -> (Vec<Released>, Opened<Answer>) {
-        self.named.extend(looked.named);
-        (looked.released, looked.answer)
-    }
+fn found(looked: search::Looked) -> (Vec<Released>, Opened<Answer>) {
+    (looked.released, looked.answer)
 }
 
 #[expect(clippy::ptr_arg, reason = "the signature is that of Opened::map_with")]

@@ -11,6 +11,7 @@ use super::{
     cursor::Position,
     follow::{Key, Scout, links},
     marks::{Marked, Place},
+    named,
 };
 use crate::{
     fhir::{
@@ -120,7 +121,9 @@ impl<'a> Hunt<'a> {
                 for query in &queries {
                     // A type the caller may see nothing of leads nowhere.
                     if self.scout.may_approach(query.kind) {
-                        targets.extend(Box::pin(self.far(query)).await?.iter().map(Found::key));
+                        let found = Box::pin(self.far(query)).await?;
+                        named::note_led(self.scout, &query.filters, &found)?;
+                        targets.extend(found.iter().map(Found::key));
                     }
                 }
                 self.pointing.push(Pointing::at(Arc::clone(&chain.parameter), targets));

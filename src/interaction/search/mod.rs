@@ -16,11 +16,11 @@ mod marks;
 mod named;
 mod system;
 
-pub use named::NAMED_MAX;
+pub(super) use named::note_all;
 pub use system::of_system;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Spent, forbidden, malformed,
+    ATTEMPTS_MAX, Ask, Failure, Spent, malformed,
     open::{Record, open_permitted},
     reindex::settled,
     terminology::{Known, RECORDS_MAX, unpack},
@@ -32,11 +32,11 @@ use crate::{
         compartment::can_be_in_compartment,
         kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
-        search::{Handling, Level, Query, Request, Searches, Sets, WantedSet, form},
+        search::{Handling, Level, Query, Request, Searches, Sets, WantedSet},
         terminology::Vocabulary,
     },
-    gate::{Act, Permit},
-    ledger::{Access, Audited, Named, Rejected, Released},
+    gate::Permit,
+    ledger::{Audited, Rejected, Released},
     refusal::Refusal,
     seal::Opened,
 };
@@ -68,19 +68,12 @@ pub async fn run(
 /// What a search found, undisclosed.
 pub(super) struct Looked {
     pub(super) released: Vec<Released>,
-    /// Whom it names and found nothing of.
-    pub(super) named: Vec<Named>,
     pub(super) answer: Opened<Answer>,
 }
 
 impl Looked {
     async fn disclose(self, app: &App, ask: &Ask) -> Result<Audited<Answer>, Failure> {
-        let Self { released, named, answer } = self;
-        if named.is_empty() {
-            return Ok(app.ledger.disclose(&ask.access, released, answer).await?);
-        }
-        let access = Access { named, ..ask.access.clone() };
-        Ok(app.ledger.disclose(&access, released, answer).await?)
+        Ok(app.ledger.disclose(&ask.access, self.released, self.answer).await?)
     }
 }
 
@@ -92,8 +85,8 @@ pub(super) async fn look(
     query: Option<&str>,
     body: Option<&[u8]>,
 ) -> Result<Looked, Failure> {
-    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    to_its_end(app, ask, (kind, query, body), None).await
+    let pairs = named::hear(app, ask, kind, (query, body), None)?;
+    to_its_end(app, ask, (kind, &pairs), None).await
 }
 
 /// Search in the compartment of a patient (FHIR R4 search.html#searchcontexts): `GET [base]/Patient/id/Type?query`.
@@ -109,34 +102,33 @@ pub async fn in_compartment(
     kind: ResourceType,
     query: Option<&str>,
 ) -> Result<Audited<Answer>, Failure> {
-    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
+    let pairs = named::hear(app, ask, kind, (query, None), Some(&patient))?;
     if !can_be_in_compartment(kind) {
         let text = "Records of this type are in no patient's compartment.".to_owned();
         return Err(Refusal::NotSupported(text).into());
     }
-    to_its_end(app, ask, (kind, query, None), Some(&patient)).await?.disclose(app, ask).await
+    to_its_end(app, ask, (kind, &pairs), Some(&patient)).await?.disclose(app, ask).await
 }
 
 /// Finds what is asked; again, if the search parameters in force have changed meanwhile.
 async fn to_its_end(
     app: &App,
     ask: &Ask,
-    (kind, query, body): (ResourceType, Option<&str>, Option<&[u8]>),
+    (kind, pairs): (ResourceType, &[(String, String)]),
     compartment: Option<&LogicalId>,
 ) -> Result<Looked, Failure> {
     for _ in 0..ATTEMPTS_MAX {
         let scout = Scout::new(app, ask)?;
         // `read` are records that were read so that the query could be understood.
-        let (mut query, read) = parse(&scout, kind, query, body).await?;
+        let (mut query, read) = parse(&scout, kind, pairs).await?;
         query.compartment = compartment.cloned();
         let after = position(&scout, &query)?;
         let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
         let included = include::gather(&scout, &query, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
-            let named = named::left_out(&scout, std::slice::from_ref(&query), &released).await?;
             released.extend(read);
-            return Ok(Looked { released, named, answer });
+            return Ok(Looked { released, answer });
         }
     }
     Err(Rejected::Stale.into())
@@ -165,8 +157,7 @@ pub(super) async fn matching(
     query: &str,
     most: u32,
 ) -> Result<Vec<(Record, Permit)>, Failure> {
-    app.gate.approach(&ask.caller, Act::Search, kind).map_err(forbidden)?;
-    let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
+    let pairs = named::hear(app, ask, kind, (Some(query), None), None)?;
     for _ in 0..ATTEMPTS_MAX {
         let scout = Scout::new(app, ask)?;
         let searches = &scout.in_force.searches;
@@ -200,13 +191,11 @@ pub(super) async fn matching(
 async fn parse(
     scout: &Scout<'_>,
     kind: ResourceType,
-    query: Option<&str>,
-    body: Option<&[u8]>,
+    pairs: &[(String, String)],
 ) -> Result<(Query, Vec<Released>), Failure> {
-    let pairs = form::decode_both(query, body).map_err(|problem| Refusal::Malformed(vec![problem]))?;
     let mut known = None;
     let (searches, handling) = (&scout.in_force.searches, scout.ask.handling);
-    let asked = Asked { kind, level: Level::Type, searches, handling, pairs: &pairs };
+    let asked = Asked { kind, level: Level::Type, searches, handling, pairs };
     let query = asked.understand(scout.app, scout.ask, &mut known).await?;
     Ok((query, known.map(|known| known.released).unwrap_or_default()))
 }

@@ -4,8 +4,8 @@
 //! matches are the page. What a type brings beyond it is not disclosed.
 
 use super::{
-    Asked, Failure, Found, Hunt, Known, Looked, Position, Scout, answer, forbidden, hunt::Matches, include,
-    named, position,
+    Asked, Failure, Found, Hunt, Known, Looked, Position, Scout, answer, hunt::Matches, include, named,
+    position,
 };
 use crate::{
     answer::Answer,
@@ -15,7 +15,7 @@ use crate::{
         search::{Level, Query, Total, form, types},
     },
     gate::Act,
-    interaction::{ATTEMPTS_MAX, Ask, audit_events, reindex::settled},
+    interaction::{ATTEMPTS_MAX, Ask, audit_events, forbidden, reindex::settled},
     ledger::{Audited, Rejected},
     refusal::Refusal,
 };
@@ -40,9 +40,8 @@ pub async fn of_system(
         let included = include::gather(&scout, first, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, first, matches, included)?;
-            let named = named::left_out(&scout, &queries, &released).await?;
             released.extend(known.map(|known| known.released).unwrap_or_default());
-            return Looked { released, named, answer }.disclose(app, ask).await;
+            return Looked { released, answer }.disclose(app, ask).await;
         }
     }
     Err(Rejected::Stale.into())
@@ -58,8 +57,10 @@ async fn parse(
     let Scout { app, ask, .. } = *scout;
     let malformed = |problem: Problem| Failure::from(Refusal::Malformed(vec![problem]));
     let pairs = form::decode_both(query, body).map_err(malformed)?;
+    let kinds = types(&pairs).map_err(malformed)?;
+    let noted = kinds.iter().try_for_each(|kind| named::note(app, ask, *kind, &pairs, None));
     let mut queries: Vec<Query> = Vec::new();
-    for kind in types(&pairs).map_err(malformed)? {
+    for kind in kinds {
         if audit_events::searches_log(app, ask, kind) {
             let text = "The log is searched by itself: GET [base]/AuditEvent.";
             return Err(Refusal::NotSupported(text.to_owned()).into());
@@ -80,6 +81,7 @@ async fn parse(
         }
         queries.push(query);
     }
+    noted?;
     Ok(queries)
 }
 

@@ -4,7 +4,7 @@ use custodia::{
     events::{Place, audit_event},
     fhir::{definitions::Definitions, kinds::ResourceType, validate::validate},
     interaction::audit_events::PAGE_ENTRIES_MAX,
-    ledger::Access,
+    ledger::{Access, Names},
 };
 use custodia_audit::{Action, Kind};
 use custodia_support::{
@@ -162,7 +162,7 @@ async fn a_page_ends_at_its_bound_and_the_next_goes_on() {
         thumbprint: None,
         interaction: "read",
         query: None,
-        named: Vec::new(),
+        named: Names::default(),
     };
     let note = || app.ledger.note(&access, Kind::Access, 200, "ok");
     let committed = stream::iter(0..=PAGE_ENTRIES_MAX).map(|_| note()).buffer_unordered(512);

@@ -1,6 +1,6 @@
 //! What an entry says: who, whose, which versions by the digest of what is stored, why, and what decided.
 
-use custodia::{interaction::search::NAMED_MAX, store::cluster::Role};
+use custodia::store::cluster::Role;
 use custodia_audit::{Action, Decision, Entry, Kind, sha256};
 use custodia_support::people::Person;
 use reqwest::Method;
@@ -101,65 +101,6 @@ async fn a_search_leaves_an_entry_for_each_patient_with_what_was_released_of_her
     let entry = clinic.server.entry(empty.receipt().unwrap()).await;
     assert_eq!((entry.event.kind, entry.object.items.len()), (Kind::Access, 0));
     assert_eq!(entry.actor.user.as_deref(), Some("importer"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_that_names_a_patient_and_finds_nothing_is_in_her_log() {
-    let clinic = Clinic::open().await;
-    clinic.put(&patient("bob", &[])).await;
-    let stranger = clinic.person(Person::Stranger).await;
-    let ask = async |client: &custodia_support::client::Client, path: &str| {
-        let before = clinic.server.size().await;
-        let reply = client.get(path).await.expect(200);
-        let entries = clinic.server.entries(before).await;
-        let about: Vec<_> = entries.iter().map(|one| one.entry.subject.patient.clone()).collect();
-        let found: Vec<_> = entries.iter().map(|one| one.entry.object.items.len()).collect();
-        (reply.json()["entry"].as_array().map_or(0, Vec::len), about, found)
-    };
-    let about = |id: &str| Some(format!("Patient/{id}"));
-    for (path, expected) in [
-        ("/fhir/Observation?patient=bob", vec![about("bob")]),
-        ("/fhir/Observation?subject=Patient/bob&code=x", vec![about("bob")]),
-        ("/fhir/Patient/bob/Observation", vec![about("bob")]),
-        ("/fhir?_type=Observation,Condition&patient=bob", vec![about("bob")]),
-        ("/fhir/Patient/bob/$everything?_type=Observation", vec![about("bob")]),
-        ("/fhir/Observation?patient=ann&code=unheard-of", vec![about("ann")]),
-        // Of her who had something there is one entry, with it; of the other one as well.
-        ("/fhir/Observation?patient=ann,bob", vec![about("ann"), about("bob")]),
-        // Who is not here has no log: the entry is about nobody.
-        ("/fhir/Observation?patient=nobody", vec![None]),
-        ("/fhir/Observation?patient=nobody,bob", vec![None, about("bob")]),
-        ("/fhir/Observation?_id=nothing", vec![None]),
-    ] {
-        let (shown, mut said, _) = ask(&clinic.importer, path).await;
-        said.sort();
-        assert_eq!(said, expected, "{path} ({shown} shown)");
-    }
-    // To whom she is hidden she is as absent: the same answer, and as many entries.
-    for query in ["Observation?patient=", "Patient?_id="] {
-        let (shown, said, items) = ask(&stranger, &format!("/fhir/{query}ann")).await;
-        assert_eq!((shown, said, items), (0, vec![about("ann")], vec![0]), "{query}");
-        let (shown, said, items) = ask(&stranger, &format!("/fhir/{query}nobody")).await;
-        assert_eq!((shown, said, items), (0, vec![None], vec![0]), "{query}");
-    }
-    for both in ["ann,bob", "ann,nobody", "nobody,nothing"] {
-        let (_, said, _) = ask(&stranger, &format!("/fhir/Observation?patient={both}")).await;
-        assert_eq!(said.len(), 2, "{both}");
-    }
-    // In a transaction too, once for each.
-    for (id, expected) in [("bob", about("bob")), ("nobody", None)] {
-        let url = format!("Observation?patient={id}");
-        let asked = bundle("transaction", &[("GET", &url, None), ("GET", &format!("{url}&code=x"), None)]);
-        let before = clinic.server.size().await;
-        let _reply = clinic.importer.post("/fhir", &asked).await.expect(200);
-        let entries = clinic.server.entries(before).await;
-        let said: Vec<_> = entries.iter().map(|one| one.entry.subject.patient.clone()).collect();
-        assert_eq!(said, [expected], "{id}");
-    }
-    // So many of one question.
-    let many: Vec<String> = (0..=NAMED_MAX).map(|n| format!("p{n}")).collect();
-    let (_, said, _) = ask(&clinic.importer, &format!("/fhir/Observation?patient={}", many.join(","))).await;
-    assert_eq!(said.len(), NAMED_MAX);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ mod export;
 mod flood;
 mod forged;
 mod large;
+mod named;
 mod receipts;
 mod retention;
 mod rotation;
