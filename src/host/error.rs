@@ -51,11 +51,6 @@ pub enum StartError {
     /// What stands outside the database knows of another log.
     #[error(transparent)]
     Unanchored(#[from] Unanchored),
-    /// A log that was to be new is not.
-    #[error(
-        "the log of ledger.origin and ledger.shard has {0} entries; a new log wants a name and a shard of its own"
-    )]
-    NotNew(u64),
     /// The server that is asked about codes cannot be set up.
     #[error("the terminology server")]
     Terminology(#[from] TerminologyError),

@@ -35,7 +35,9 @@ pub use error::{StartError, explained};
 pub use export::{export, export_folder};
 pub use packages::{PackagesError, take_up_packages};
 pub use parts::{Parts, create_keystore, migrate, vkeys};
-pub use recover::{NewLogKey, Recovered, RecoveryError, close_log, recover_anew, recover_forward};
+pub use recover::{
+    Closed, Continued, NewLogKey, Recovered, RecoveryError, close_log, recover_anew, recover_forward,
+};
 pub use register::{RegisterError, Registry, TENANT_NAME_BYTES_MAX};
 pub use report::{ReportError, disclosures};
 pub use rotate::{Rotated, Rotation, RotationError, rotate_log};

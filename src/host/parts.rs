@@ -8,14 +8,14 @@ use custodia_audit::Vkey;
 
 use super::{
     StartError,
-    database::{self, Presence},
+    database::{self, Presence, Reached},
 };
 use crate::{
-    anchor::{Anchors, Unanchored},
+    anchor::Anchors,
     clock::Clock,
     config::Config,
     durable::Durable,
-    ledger::{Ledger, LedgerReader, Link, Setup},
+    ledger::{Ledger, LedgerReader, Purpose, Setup},
     seal::{Keyring, Keystore, Protection},
     store::{
         Store,
@@ -54,20 +54,30 @@ impl Parts {
         presence: Presence,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Self, StartError> {
-        Self::open_as(config, clock, presence, progress, Vec::new()).await
+        Self::open_as(config, clock, presence, progress, &Purpose::Serve).await
     }
 
-    /// The same; with `links`, the logs are new ones, whose first entries say which other each continues.
+    /// The same, to do something else than to write.
     pub(super) async fn open_as(
         config: &Config,
         clock: &Clock,
         presence: Presence,
         progress: &(dyn Fn(Progress) + Send + Sync),
-        links: Vec<Link>,
+        purpose: &Purpose,
     ) -> Result<Self, StartError> {
         // The keystore goes first: without it nothing of the database can be read, and nothing need be started.
         let keystore = open_keystore(config).await?;
         let reached = database::reach(config, presence, progress).await?;
+        Self::on(config, clock, (keystore, reached), purpose).await
+    }
+
+    /// The same, where keystore and database are at hand.
+    pub(super) async fn on(
+        config: &Config,
+        clock: &Clock,
+        (keystore, reached): (Keystore, Reached),
+        purpose: &Purpose,
+    ) -> Result<Self, StartError> {
         reached.migrate().await?;
         let store = Arc::new(Store::new(&reached.server)?);
         let keyring = Arc::new(Keyring::new(Arc::new(keystore), clock.clone()));
@@ -83,13 +93,8 @@ impl Parts {
             keyring: Arc::clone(&keyring),
             clock: clock.clone(),
         };
-        let is_new = !links.is_empty();
-        let guard = async |reader: &LedgerReader| {
-            anchors.check(reader).await?;
-            let (_, head) = reader.checkpoint().await.map_err(Unanchored::from)?;
-            if is_new && head.size > 0 { Err(StartError::NotNew(head.size)) } else { Ok(()) }
-        };
-        let ledger = Arc::new(Ledger::open(setup, links, guard).await?);
+        let guard = async |reader: &LedgerReader| Ok::<_, StartError>(anchors.check(reader).await?);
+        let ledger = Arc::new(Ledger::open(setup, purpose, guard).await?);
         Ok(Self { clock: clock.clone(), store, keyring, ledger, anchors, cluster: reached.cluster })
     }
 

@@ -20,10 +20,10 @@ use super::{
 use crate::{
     anchor::{Anchors, LogAnchors, Mirror, MirrorError},
     clock::Clock,
-    config::{Config, origin_of},
+    config::{Config, SHARDS_MAX, origin_of},
     durable::{self, Durable},
-    ledger::{Link, RecoverError, Rolling, roll_forward},
-    seal::{Keystore, LogKeys, LogSecrets},
+    ledger::{Link, Purpose, RecoverError, Rolling, roll_forward, side_by_side},
+    seal::{Keystore, LogKeys},
     store::{Database, cluster::Progress},
 };
 
@@ -72,12 +72,28 @@ pub enum RecoveryError {
     SameOrigin,
     /// Fewer new logs than old ones.
     #[error(
-        "there are checkpoints of more old logs than ledger.shards: of several logs side by side each is continued"
+        "there were {0} logs side by side, and each is continued: ledger.shards is to be that number at least"
     )]
-    FewerLogs,
-    /// A file between others is not there.
-    #[error("{} is not there, and {} is: each new log continues the old one of its number", .0.display(), .1.display())]
-    Gap(PathBuf, PathBuf),
+    FewerLogs(i16),
+    /// Nobody says how many old logs there were.
+    #[error(
+        "this database does not have the log {0}: say with --logs how many logs were written side by side (1 if it was alone)"
+    )]
+    Uncounted(String),
+    /// The database knows of more.
+    #[error(
+        "{0} logs were written side by side, as this database says, and no fewer: each of them is continued"
+    )]
+    Miscounted(i16),
+    /// A checkpoint is missing.
+    #[error("{} is not there: of {} logs that were written side by side each is continued", .0.display(), .1)]
+    Missing(PathBuf, i16),
+    /// There is a checkpoint too many.
+    #[error("{} is there, and there were {} logs side by side: were there more? Then say so with --logs", .0.display(), .1)]
+    Surplus(PathBuf, i16),
+    /// A checkpoint stands in the place of another.
+    #[error("{}: expected the last checkpoint of the log {}", .0.display(), .1)]
+    Misplaced(PathBuf, String),
 }
 
 /// What was recovered.
@@ -134,7 +150,9 @@ async fn forward(
         let signer = signers(keystore, &keys, &note)?.ok_or(RecoveryError::Keys)?;
         let (node, now) = (clock.ordered_id().to_string(), clock.now());
         let known = keys.known();
-        let rolling = Rolling { shard, signer: &signer, known: &known, anchored: &anchored, node, now };
+        let heads = config.ledger.shard..config.ledger.shard.saturating_add(config.ledger.shards);
+        let rolling =
+            Rolling { shard, heads, signer: &signer, known: &known, anchored: &anchored, node, now };
         let size = anchored.size;
         let entries = |first, end| mirror.entries(first, end, size).boxed();
         match roll_forward(database, &rolling, entries).await {
@@ -186,11 +204,21 @@ pub enum NewLogKey {
     Fresh,
 }
 
+/// What was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// How many logs.
+    pub logs: i16,
+    /// Entries of all of them.
+    pub entries: u64,
+}
+
 /// Closes the configured log for good, as at a year's end: its last entry names the log that will continue it. Its last
 /// checkpoint goes to `file`; with it, [`recover_anew`] begins the next. Of logs that are written side by side all are closed,
-/// the checkpoints of the others beside it, with a dot and their number behind the name.
+/// in one transaction, the checkpoints of the others beside it, with a dot and their number behind the name.
 ///
-/// If we crash after an entry, its log is closed; home, mirror and witnesses have its checkpoint, or the database alone.
+/// If we crash before the commit nothing has happened. After it home, mirror and witnesses may lack the last checkpoints, and
+/// files may be missing: the same command, given again, brings both up and appends nothing.
 ///
 /// # Errors
 /// [`RecoveryError`].
@@ -199,7 +227,7 @@ pub async fn close_log(
     clock: &Clock,
     (next, file): (&str, &Path),
     progress: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<u64, RecoveryError> {
+) -> Result<Closed, RecoveryError> {
     let keystore = open_keystore(config).await?;
     // What can name a key can name a log.
     keystore.log_secrets().for_new_log(next).map_err(StartError::from)?;
@@ -207,17 +235,15 @@ pub async fn close_log(
     if config.origins().any(|origin| theirs.contains(&origin)) {
         return Err(RecoveryError::SameOrigin);
     }
-    let parts = Parts::open(config, clock, Presence::Visitor, progress).await?;
-    let closed = close(&parts, next, file).await;
+    let purpose = Purpose::Close(next.to_owned());
+    let parts = Parts::open_as(config, clock, Presence::Visitor, progress, &purpose).await?;
+    let kept = keep(&parts, file).await;
     parts.close().await?;
-    closed
+    Ok(Closed { logs: config.ledger.shards, entries: kept? })
 }
 
-async fn close(parts: &Parts, next: &str, file: &Path) -> Result<u64, RecoveryError> {
-    for shard in parts.ledger.shards() {
-        let closed = shard.close(origin_of(next, shard.number())).await;
-        closed.map_err(|down| StartError::Ledger(down.into()))?;
-    }
+/// Keeps the last checkpoints of logs that are closed; how many entries they have.
+async fn keep(parts: &Parts, file: &Path) -> Result<u64, RecoveryError> {
     // Mirrors and witnesses have their last checkpoints before anybody needs them.
     parts.anchors.round(&parts.ledger).await;
     let mut entries = 0;
@@ -242,47 +268,87 @@ pub(super) fn beside(file: &Path, shard: i16) -> PathBuf {
     name.into()
 }
 
-/// Begins the log that the configuration names, whose first entry commits to the last checkpoint of the old one, in `file`.
-/// Where the old one was several side by side, each is continued by the new one of its number, and the files stand beside
-/// `file` as [`close_log`] leaves them; there are at least as many new ones.
+/// What new logs continue.
+#[derive(Clone, Copy, Debug)]
+pub struct Continued<'a> {
+    /// The last checkpoint of the old log; of several side by side the first, the others beside it as [`close_log`] leaves them.
+    pub file: &'a Path,
+    /// How many old logs there were, where the database does not have them, or is of a day when there were fewer.
+    pub logs: Option<i16>,
+    /// Which key signs the new ones.
+    pub key: NewLogKey,
+}
+
+/// Begins the log that the configuration names, whose first entry commits to the last checkpoint of the old one. Where the old
+/// one was several side by side, each is continued by the new one of its number, all of them in one transaction; there are at
+/// least as many new ones.
 ///
-/// With a fresh key the order is: 1. the checkpoint is verified, cosignatures and all; 2. the keystore has the fresh key and
-/// no other; 3. the new log begins. If we crash before 2 nothing has happened; before 3, the old log can be continued by
-/// nobody, which is what is wanted, and the command may be given again.
+/// With a fresh key the order is: 1. the checkpoints are verified, cosignatures and all; 2. the keystore has the fresh key and
+/// no other; 3. the new logs begin. If we crash before 2 nothing has happened; before 3, the old log can be continued by
+/// nobody, which is what is wanted. The command may be given again at any time: the key is made once, each log begun once.
 ///
 /// # Errors
 /// [`RecoveryError`]; then no entry was written.
 pub async fn recover_anew(
     config: &Config,
     clock: &Clock,
-    (file, key): (&Path, NewLogKey),
+    continued: Continued<'_>,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Recovered, RecoveryError> {
     let keystore = open_keystore(config).await?;
-    let mut links = Vec::new();
-    for shard in 0..config.ledger.shards {
-        let of_shard = beside(file, shard);
-        // There may be more new logs than there were old ones; but each goes on with the one of its number.
-        if shard > 0 && !of_shard.exists() {
-            if let Some(later) =
-                (shard..=config.ledger.shards).map(|later| beside(file, later)).find(|one| one.exists())
-            {
-                return Err(RecoveryError::Gap(of_shard, later));
-            }
-            break;
-        }
-        links.push(link(config, &keystore, (&of_shard, key))?);
-    }
-    if beside(file, config.ledger.shards).exists() {
-        return Err(RecoveryError::FewerLogs);
-    }
+    let first = link(config, &keystore, (continued.file, continued.key))?;
+    let reached = database::reach(config, Presence::Server, progress).await?;
+    reached.migrate().await?;
+    let known = side_by_side(&reached.server, &first.origin).await.map_err(StartError::from)?;
+    let links = links(config, &keystore, continued, (first, known))?;
     let anchored = links.iter().map(|link| link.size).sum();
-    if key == NewLogKey::Fresh {
-        blocking(move || keystore.change_log_keys(LogSecrets::start_anew)).await.map_err(StartError::from)?;
-    }
-    let parts = Parts::open_as(config, clock, Presence::Server, progress, links).await?;
+    let keystore = match continued.key {
+        NewLogKey::Same => keystore,
+        NewLogKey::Fresh => {
+            let origin = config.origin().to_owned();
+            let changed = move || {
+                keystore.change_log_keys(|keys| keys.start_anew(&origin))?;
+                Ok(keystore)
+            };
+            blocking(changed).await.map_err(StartError::from)?
+        }
+    };
+    let parts = Parts::on(config, clock, (keystore, reached), &Purpose::Begin(links)).await?;
     parts.close().await?;
     Ok(Recovered { before: 0, anchored })
+}
+
+/// What each of the new logs continues, by number; `known`: how many there were, as the database says.
+fn links(
+    config: &Config,
+    keystore: &Keystore,
+    Continued { file, logs, key }: Continued<'_>,
+    (first, known): (Link, Option<i16>),
+) -> Result<Vec<Link>, RecoveryError> {
+    let count = logs.or(known).ok_or_else(|| RecoveryError::Uncounted(first.origin.clone()))?;
+    if let Some(known) = known.filter(|known| *known > count) {
+        return Err(RecoveryError::Miscounted(known));
+    }
+    let mut links = vec![first];
+    for number in 1..count {
+        let file = beside(file, number);
+        if !file.exists() {
+            return Err(RecoveryError::Missing(file, count));
+        }
+        let link = link(config, keystore, (&file, key))?;
+        let expected = links.first().map(|first| origin_of(&first.origin, number)).unwrap_or_default();
+        if link.origin != expected {
+            return Err(RecoveryError::Misplaced(file, expected));
+        }
+        links.push(link);
+    }
+    if let Some(more) = (count..=SHARDS_MAX).map(|number| beside(file, number)).find(|file| file.exists()) {
+        return Err(RecoveryError::Surplus(more, count));
+    }
+    if count > config.ledger.shards {
+        return Err(RecoveryError::FewerLogs(count));
+    }
+    Ok(links)
 }
 
 /// What a checkpoint in a file says of the old log; after a theft of the key, only if the quorum cosigned it.

@@ -181,7 +181,6 @@ impl Committer {
             lane::settle(&mut connection).await?;
             self.state.connection = Some(connection);
         }
-        let is_last = work.iter().flat_map(|(_, drafts)| drafts).any(Draft::is_last);
         // Taken out: a batch that fails takes its connection with it, and PostgreSQL rolls it back.
         let connection = self.state.connection.take().ok_or(BatchError::Away)?;
         let edge = self.state.edge.take();
@@ -203,8 +202,7 @@ impl Committer {
         self.state.connection = Some(connection);
         self.state.seen = Some((signed(done.edge.0.size()), done.edge.1));
         self.state.signed = Some(done.signed);
-        // After its last entry the log is looked at anew: it is closed.
-        self.state.edge = Some(done.edge).filter(|_| !is_last);
+        self.state.edge = Some(done.edge);
         self.state.sequence = done.sequence;
         self.state.last = now;
         Ok(done.outcomes)
@@ -362,14 +360,7 @@ impl Batch<'_> {
                         *signer = Arc::new(turned);
                         control
                     }
-                    ControlDraft::Shards => {
-                        let wide = |number: i16| u64::from(number.unsigned_abs());
-                        let (shard, count) = (wide(self.place.number), wide(self.place.count));
-                        Control::Shards { node, time_micros, shard, count }
-                    }
-                    ControlDraft::Close(origin) => {
-                        Control::ShardLink { time_micros, origin, size: 0, root: Hash::empty_root().0 }
-                    }
+                    ControlDraft::Shards => self.place.said(node, time_micros),
                     ControlDraft::Other(make) => make(node, time_micros),
                 };
                 rows.push(index, TenantId::HOUSE, self.month, None, Leaf::Control(control).to_bytes(), None);

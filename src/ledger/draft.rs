@@ -104,8 +104,6 @@ pub(super) enum ControlDraft {
     },
     /// A step of a key rotation.
     Turn(Turn),
-    /// The last entry: this log continues it.
-    Close(String),
     /// Something rare, made of the node and the time.
     Other(MakeControl),
 }
@@ -126,10 +124,6 @@ pub(super) struct AccessDraft {
 }
 
 impl Draft {
-    /// Whether nothing may come after it.
-    pub(super) const fn is_last(&self) -> bool {
-        matches!(self, Self::Control(ControlDraft::Close(_)))
-    }
     pub(super) const fn start() -> Self {
         Self::Control(ControlDraft::Start)
     }
@@ -142,9 +136,6 @@ impl Draft {
     }
     pub(super) fn other(make: impl FnOnce(String, i64) -> Control + Send + Sync + 'static) -> Self {
         Self::Control(ControlDraft::Other(Box::new(make)))
-    }
-    pub(super) const fn close(next: String) -> Self {
-        Self::Control(ControlDraft::Close(next))
     }
     pub(super) const fn turn(turn: Turn) -> Self {
         Self::Control(ControlDraft::Turn(turn))

@@ -1,6 +1,6 @@
 //! The head of the log in the database, and the right edge of the tree in memory.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use custodia_audit::{Checkpoint, Control, Edge, Hash, Leaf, Signer, Tile, leaf_hash};
@@ -8,10 +8,10 @@ use diesel::{
     OptionalExtension as _, QueryableByName,
     sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz},
 };
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::try_join;
 
-use super::{SetupError, signing::Signing};
+use super::{Link, SetupError, signing::Signing};
 use crate::store::{Database, StoreError, statement::Statement};
 
 /// Hashes of a full tile.
@@ -69,103 +69,124 @@ pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::
     .await
 }
 
-/// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the
-/// entries and tiles in the database make its root. What signs after it comes back.
-pub(super) async fn prepare(
-    database: &Database,
-    shard: i16,
-    origin: &str,
-    signing: &Signing,
+/// Makes the head of a log that has none; whether the signer signs.
+pub(super) async fn make(
+    connection: &AsyncPgConnection,
+    (shard, signer): (i16, &Signer),
     now: DateTime<Utc>,
-) -> Result<Arc<Signer>, SetupError> {
-    let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
-    let root = Hash::empty_root();
-    let empty = Checkpoint { origin: origin.to_owned(), size: 0, root };
-    let note = signing.for_new_log()?.sign_checkpoint(&empty);
-    let note = note.map_err(|_| SetupError::Head("the key does not sign"))?;
+) -> diesel::QueryResult<bool> {
+    let (origin, root) = (signer.name().to_owned(), Hash::empty_root());
+    let empty = Checkpoint { origin: origin.clone(), size: 0, root };
+    let Ok(note) = signer.sign_checkpoint(&empty) else { return Ok(false) };
     Statement::new(
         "INSERT INTO ledger_head (shard, origin, size, root, checkpoint, updated)
          VALUES (?, ?, 0, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind::<SmallInt, _>(shard)
-    .bind::<Text, _>(origin.to_owned())
+    .bind::<Text, _>(origin)
     .bind::<Binary, _>(root.0.to_vec())
     .bind::<Text, _>(note)
     .bind::<Timestamptz, _>(now)
-    .execute(&mut connection)
-    .await
-    .map_err(StoreError::from)?;
-    let head = read(&connection, shard).await.map_err(StoreError::from)?;
-    if head.origin != origin {
+    .execute(&mut &*connection)
+    .await?;
+    Ok(true)
+}
+
+/// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the
+/// entries and tiles in the database make its root. What signs after it comes back, and what continues it if it is closed.
+pub(super) async fn prepare(
+    database: &Database,
+    shard: i16,
+    signing: &Signing,
+    now: DateTime<Utc>,
+) -> Result<(Arc<Signer>, Option<String>), SetupError> {
+    let connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
+    if !make(&connection, (shard, &signing.for_new_log()?), now).await? {
+        return Err(SetupError::Head("the key does not sign"));
+    }
+    let head = read(&connection, shard).await?;
+    if head.origin != signing.origin() {
         return Err(SetupError::Head("its origin is another than the configured one"));
     }
     let signer = signing.after(&head).await?;
-    load_open_edge(&connection, shard, &head).await.map_err(|error| match error {
-        EdgeError::Closed(next) => SetupError::Closed(next),
-        EdgeError::Database(error) => SetupError::Store(error.into()),
-        EdgeError::Broken(why) => SetupError::Head(why),
+    let (_, next) = try_join!(load_edge(&connection, shard, &head), async {
+        Ok(closed(&connection, shard, &head).await?)
     })?;
-    Ok(signer)
+    Ok((signer, next))
 }
 
-/// Has the heads from `first` on say that so many logs are written side by side. None ever says fewer than it did: a server
-/// that knew of fewer would not show what is in the others.
+/// Has these heads say that as many logs are written side by side; how many they said there are, if that is more. None ever
+/// says fewer than it did: a server that knew of fewer would not show what is in the others. Lasts with its transaction.
 ///
 /// INVARIANT: the heads are locked in their order, so that two servers that start do not wait for each other.
-pub(super) async fn agree(database: &Database, first: i16, count: i16) -> Result<(), SetupError> {
-    let mut connection = database.connect().await.map_err(|error| StoreError::Away(Box::new(error)))?;
-    let last = first.saturating_add(count);
-    let within = |text| Statement::new(text).bind::<SmallInt, _>(first).bind::<SmallInt, _>(last);
-    let agreed: Result<i16, diesel::result::Error> = connection
-        .transaction(async |connection| {
-            let locked: Vec<ShardsRow> = within(
-                "SELECT shards FROM ledger_head WHERE shard >= ? AND shard < ? ORDER BY shard FOR UPDATE",
-            )
-            .load(&mut *connection)
+pub(super) async fn agree(connection: &AsyncPgConnection, heads: &Range<i16>) -> diesel::QueryResult<i16> {
+    let count = heads.end.saturating_sub(heads.start);
+    let within = |text| Statement::new(text).bind::<SmallInt, _>(heads.start).bind::<SmallInt, _>(heads.end);
+    let locked: Vec<ShardsRow> =
+        within("SELECT shards FROM ledger_head WHERE shard >= ? AND shard < ? ORDER BY shard FOR UPDATE")
+            .load(&mut &*connection)
             .await?;
-            let most = locked.iter().map(|row| row.shards).max().unwrap_or(1);
-            if most <= count && locked.iter().any(|row| row.shards < count) {
-                let set = Statement::new("UPDATE ledger_head SET shards = ? WHERE shard >= ? AND shard < ?");
-                set.bind::<SmallInt, _>(count)
-                    .bind::<SmallInt, _>(first)
-                    .bind::<SmallInt, _>(last)
-                    .execute(&mut *connection)
-                    .await?;
-            }
-            Ok(most)
-        })
-        .await;
-    match agreed.map_err(StoreError::from)? {
-        most if most > count => Err(SetupError::Shards(most)),
-        _ => Ok(()),
+    let most = locked.iter().map(|row| row.shards).max().unwrap_or(1);
+    if most <= count && locked.iter().any(|row| row.shards < count) {
+        Statement::new("UPDATE ledger_head SET shards = ? WHERE shard >= ? AND shard < ?")
+            .bind::<SmallInt, _>(count)
+            .bind::<SmallInt, _>(heads.start)
+            .bind::<SmallInt, _>(heads.end)
+            .execute(&mut &*connection)
+            .await?;
+    }
+    Ok(most)
+}
+
+/// What an entry says of another log.
+pub(super) fn link(leaf: &[u8]) -> Option<Link> {
+    match Leaf::from_bytes(leaf) {
+        Ok(Leaf::Control(Control::ShardLink { origin, size, root, .. })) => Some(Link { origin, size, root }),
+        _ => None,
     }
 }
 
 /// What closes a log: the last entry of a log that is not its first and names the log that continues it.
 pub(super) fn closes(leaf: &[u8]) -> Option<String> {
-    match Leaf::from_bytes(leaf) {
-        Ok(Leaf::Control(Control::ShardLink { origin, size: 0, .. })) => Some(origin),
-        _ => None,
-    }
+    link(leaf).filter(|link| link.size == 0).map(|link| link.origin)
 }
 
-/// The same, of a log to which something is to be appended: one that was closed is closed for good.
+/// An entry as it stands in the log.
+pub(super) async fn leaf(
+    connection: &AsyncPgConnection,
+    shard: i16,
+    index: i64,
+) -> diesel::QueryResult<Option<Vec<u8>>> {
+    let row: Option<LeafRow> = Statement::new("SELECT leaf FROM ledger_entry WHERE shard = ? AND index = ?")
+        .bind::<SmallInt, _>(shard)
+        .bind::<BigInt, _>(index)
+        .get_result(&mut &*connection)
+        .await
+        .optional()?;
+    Ok(row.map(|row| row.leaf))
+}
+
+/// Name of the log that continues this one, if it is closed.
+pub(super) async fn closed(
+    connection: &AsyncPgConnection,
+    shard: i16,
+    head: &Head,
+) -> diesel::QueryResult<Option<String>> {
+    let last = head.size.saturating_sub(1);
+    if last < 1 {
+        return Ok(None);
+    }
+    Ok(leaf(connection, shard, last).await?.and_then(|leaf| closes(&leaf)))
+}
+
+/// The edge of a log to which something is to be appended: one that was closed is closed for good.
 pub(super) async fn load_open_edge(
     connection: &AsyncPgConnection,
     shard: i16,
     head: &Head,
 ) -> Result<Edge, EdgeError> {
-    let last = async {
-        let row: Option<LeafRow> =
-            Statement::new("SELECT leaf FROM ledger_entry WHERE shard = ? AND index = ? AND index > 0")
-                .bind::<SmallInt, _>(shard)
-                .bind::<BigInt, _>(head.size.saturating_sub(1))
-                .get_result(&mut &*connection)
-                .await
-                .optional()?;
-        Ok(row.and_then(|row| closes(&row.leaf)))
-    };
-    let (edge, next) = try_join!(load_edge(connection, shard, head), last)?;
+    let (edge, next) =
+        try_join!(load_edge(connection, shard, head), async { Ok(closed(connection, shard, head).await?) })?;
     next.map_or(Ok(edge), |next| Err(EdgeError::Closed(next)))
 }
 

@@ -25,6 +25,7 @@ mod shard;
 mod signing;
 mod stale;
 mod tiles;
+mod together;
 
 use std::{
     collections::HashSet,
@@ -50,6 +51,7 @@ pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, S
 pub use recover::{Page, RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 pub use shard::Shard;
+pub use together::{Purpose, side_by_side};
 
 use crate::{
     answer::Answer,
@@ -64,6 +66,7 @@ use crate::{
 use access::About;
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
+use head::EdgeError;
 use shard::Side;
 use signing::Unsignable;
 
@@ -129,6 +132,11 @@ pub enum SetupError {
     /// The log was closed for good.
     #[error("it was closed: {0} continues it, give the server that ledger.origin and its ledger.shard")]
     Closed(String),
+    /// A log that was to be begun has entries, and does not continue what it was to.
+    #[error(
+        "it has {0} entries; a new log wants a name (ledger.origin) and a head (ledger.shard) of its own"
+    )]
+    NotNew(u64),
     /// There are more logs side by side than this server knows of.
     #[error(
         "{0} logs are written side by side in this database: give every server that ledger.shards; it never shrinks"
@@ -140,6 +148,22 @@ pub enum SetupError {
     /// The first entry could not be committed.
     #[error("the start of the server could not be recorded")]
     Down(#[from] Down),
+}
+
+impl From<diesel::result::Error> for SetupError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<EdgeError> for SetupError {
+    fn from(error: EdgeError) -> Self {
+        match error {
+            EdgeError::Closed(next) => Self::Closed(next),
+            EdgeError::Database(error) => error.into(),
+            EdgeError::Broken(why) => Self::Head(why),
+        }
+    }
 }
 
 impl From<Unsignable> for SetupError {
@@ -171,31 +195,30 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the logs (or makes them), checks their heads, has `guard` look at each, starts the committers and records the start.
+    /// Opens the logs (or makes them), checks their heads, has `guard` look at each, does what they are opened for, starts the
+    /// committers and records the start. Logs that were closed take nothing more, and are read.
     ///
-    /// The guard comes before the first signature: it may know of a later head than the database has. With `links`, the
-    /// first entry of each log says which other it continues.
+    /// The guard comes before the first signature: it may know of a later head than the database has.
     ///
     /// # Errors
     /// [`SetupError`] when a head does not hold or the start cannot be recorded, and whatever the guard says.
     pub async fn open<E: From<SetupError>>(
         setup: Setup<'_>,
-        links: Vec<Link>,
+        purpose: &Purpose,
         guard: impl AsyncFn(&LedgerReader) -> Result<(), E>,
     ) -> Result<Self, E> {
         #[cfg(custodia_null_ledger)]
         null::only_for_measuring(setup.origin)?;
-        let mut links = links.into_iter();
         let mut opened = Vec::new();
         for number in 0..setup.shards {
             let side = Side { number, count: setup.shards };
-            opened.push(shard::Opened::open(&setup, side, links.next(), &guard).await?);
+            opened.push(shard::Opened::open(&setup, (side, purpose), &guard).await?);
         }
-        head::agree(setup.database, setup.shard, setup.shards).await?;
+        together::settle(&setup, &opened, purpose).await?;
         let counts = Arc::<Counts>::default();
         let mut shards = Vec::new();
         for one in opened {
-            shards.push(Arc::new(one.start(&setup, &counts).await?));
+            shards.push(Arc::new(one.start(&setup, purpose, &counts).await?));
         }
         let first = shards.first().map(Arc::clone).ok_or(SetupError::Shards(0))?;
         let (turn, flood, store) = (AtomicUsize::new(0), Flood::default(), Arc::clone(&setup.store));

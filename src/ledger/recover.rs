@@ -4,20 +4,22 @@
 //! entry that says so, sign and move the head; commit. If we crash before the commit nothing has happened. The records that those
 //! entries speak of do not come back with them: the log then says truly what was done and is lost.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 use custodia_audit::{Checkpoint, Control, Edge, Leaf, Signer, Vkey, leaf_hash};
-use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection};
 use futures_util::future::BoxFuture;
 
 use super::{
     RawEntry,
-    head::{self, EdgeError, signed},
+    head::{self, EdgeError},
     keys::month_of,
     rows::{Rows, insert_tiles},
+    together::{Unmoved, advance},
 };
 use crate::{
-    store::{Database, StoreError, statement::Statement},
+    store::{Database, StoreError},
     tenant::TenantId,
 };
 
@@ -43,6 +45,9 @@ pub enum RecoverError {
         /// What is anchored.
         anchored: u64,
     },
+    /// There are more logs than were told of.
+    #[error("{0} logs are written side by side in this database: give ledger.shards that number")]
+    Shards(i16),
     /// The mirror lacks an entry.
     #[error("the mirror does not have the entries from {0} on")]
     Missing(u64),
@@ -71,8 +76,10 @@ impl From<EdgeError> for RecoverError {
 
 /// What is rolled forward, and by whom.
 pub struct Rolling<'a> {
-    /// The log's head in the database.
+    /// The log's head in the database; one that a backup from before `ledger.shards` was raised lacks is made.
     pub shard: i16,
+    /// The heads of all logs that are written side by side.
+    pub heads: Range<i16>,
     /// The keys that signed the anchored checkpoint.
     pub signer: &'a Signer,
     /// All keys of the log, retired ones included: the database may be of a day when they signed.
@@ -109,7 +116,15 @@ async fn append<'a>(
     rolling: &Rolling<'_>,
     entries: &mut (impl FnMut(u64, u64) -> Page<'a> + Send),
 ) -> Result<u64, RecoverError> {
-    let Rolling { shard, anchored, .. } = *rolling;
+    let Rolling { shard, anchored, signer, .. } = *rolling;
+    if !head::make(connection, (shard, signer), rolling.now).await? {
+        return Err(RecoverError::Head("the key does not sign"));
+    }
+    // They agree from here on: no server that knows of fewer logs serves what was rolled forward.
+    let most = head::agree(connection, &rolling.heads).await?;
+    if most > rolling.heads.end.saturating_sub(rolling.heads.start) {
+        return Err(RecoverError::Shards(most));
+    }
     let head = head::lock(connection, shard).await?;
     Checkpoint::open(head.checkpoint.as_bytes(), rolling.signer.name(), rolling.known, 0)
         .map_err(|_| RecoverError::Head("its checkpoint is not signed by a key of this keystore"))?;
@@ -142,7 +157,10 @@ async fn append<'a>(
     if next.is_none() {
         say(connection, rolling, (before, &mut edge)).await?;
     }
-    advance(connection, rolling, &edge).await?;
+    advance(connection, (shard, &edge), signer, rolling.now).await.map_err(|why| match why {
+        Unmoved::Broken(why) => RecoverError::Head(why),
+        Unmoved::Database(error) => error.into(),
+    })?;
     Ok(before)
 }
 
@@ -165,25 +183,5 @@ async fn say(
     rows.push(anchored.size, TenantId::HOUSE, month_of(rolling.now), None, leaf, None);
     rows.insert(connection, shard).await?;
     insert_tiles(connection, shard, tiles).await?;
-    Ok(())
-}
-
-/// Signs the tree and moves the head, which is locked.
-async fn advance(
-    connection: &mut AsyncPgConnection,
-    rolling: &Rolling<'_>,
-    edge: &Edge,
-) -> Result<(), RecoverError> {
-    let (origin, root) = (rolling.signer.name().to_owned(), edge.root());
-    let note = rolling.signer.sign_checkpoint(&Checkpoint { origin, size: edge.size(), root });
-    let note = note.map_err(|_| RecoverError::Head("the key does not sign"))?;
-    Statement::new("UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ? WHERE shard = ?")
-        .bind::<BigInt, _>(signed(edge.size()))
-        .bind::<Binary, _>(root.0.to_vec())
-        .bind::<Text, _>(note)
-        .bind::<Timestamptz, _>(rolling.now)
-        .bind::<SmallInt, _>(rolling.shard)
-        .execute(connection)
-        .await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use custodia_audit::{Control, Vkey};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    COMMIT_TIMEOUT, Down, Link, Receipt, Rejected, Setup, SetupError, WAITING_MAX,
+    COMMIT_TIMEOUT, Down, Purpose, Receipt, Rejected, Setup, SetupError, WAITING_MAX,
     committer::{Committer, Outcome, State, Submission},
     counts::Counts,
     draft::{Changes, Draft},
@@ -26,6 +26,14 @@ use crate::{config::origin_of, store::lane::Beat};
 pub(super) struct Side {
     pub(super) number: i16,
     pub(super) count: i16,
+}
+
+impl Side {
+    /// What the log says of it.
+    pub(super) fn said(self, node: String, time_micros: i64) -> Control {
+        let wide = |number: i16| u64::from(number.unsigned_abs());
+        Control::Shards { node, time_micros, shard: wide(self.number), count: wide(self.count) }
+    }
 }
 
 /// A log of this server.
@@ -43,27 +51,28 @@ pub struct Shard {
 
 /// A log that is whole and that no anchor knows more of; nothing has been signed for it yet.
 pub(super) struct Opened {
-    side: Side,
+    pub(super) side: Side,
     origin: Arc<str>,
     vkey: Vkey,
-    signing: Arc<Signing>,
-    reader: LedgerReader,
+    pub(super) signing: Arc<Signing>,
+    pub(super) reader: LedgerReader,
     earlier: Vec<LedgerReader>,
-    link: Option<Link>,
 }
 
 impl Opened {
     /// Makes or checks a head, has `guard` look at it, and follows the logs before it.
     pub(super) async fn open<E: From<SetupError>>(
         setup: &Setup<'_>,
-        side: Side,
-        link: Option<Link>,
+        (side, purpose): (Side, &Purpose),
         guard: impl AsyncFn(&LedgerReader) -> Result<(), E>,
     ) -> Result<Self, E> {
         let origin: Arc<str> = origin_of(setup.origin, side.number).into();
         let signing = Arc::new(Signing::new(Arc::clone(setup.keyring.keystore()), &origin));
         let number = setup.shard.saturating_add(side.number);
-        let signer = head::prepare(setup.database, number, &origin, &signing, setup.clock.now()).await?;
+        let (signer, next) = head::prepare(setup.database, number, &signing, setup.clock.now()).await?;
+        if let Some(next) = next.filter(|next| purpose.next(side.number).as_ref() != Some(next)) {
+            return Err(SetupError::Closed(next).into());
+        }
         let reader = LedgerReader::new(
             Arc::clone(&setup.store),
             Arc::clone(&setup.keyring),
@@ -72,16 +81,21 @@ impl Opened {
             Arc::clone(&signing),
         );
         guard(&reader).await?;
-        let earlier = reader.earlier(link.as_ref()).await.map_err(|error| match error {
+        let earlier = reader.earlier(purpose.link(side.number)).await.map_err(|error| match error {
             ReadError::Store(error) => SetupError::Store(error),
             _ => SetupError::Head("a log that it continues is not the one that its first entry commits to"),
         })?;
-        Ok(Self { side, origin, vkey: signer.vkey(), signing, reader, earlier, link })
+        Ok(Self { side, origin, vkey: signer.vkey(), signing, reader, earlier })
     }
 
-    /// Starts the committer and records the start.
-    pub(super) async fn start(self, setup: &Setup<'_>, counts: &Arc<Counts>) -> Result<Shard, SetupError> {
-        let Self { side, origin, vkey, signing, reader, earlier, link } = self;
+    /// Starts the committer and records the start; what was opened to be closed says no more.
+    pub(super) async fn start(
+        self,
+        setup: &Setup<'_>,
+        purpose: &Purpose,
+        counts: &Arc<Counts>,
+    ) -> Result<Shard, SetupError> {
+        let Self { side, origin, vkey, signing, reader, earlier } = self;
         let (submissions, receiver) = mpsc::channel(WAITING_MAX);
         let keys =
             keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
@@ -100,16 +114,10 @@ impl Opened {
         };
         crate::store::lane::spawn("ledger", committer.run(receiver))?;
         let shard = Shard { submissions, busy: AtomicUsize::new(0), side, origin, vkey, reader, earlier };
-        let mut drafts = Vec::new();
-        if let Some(Link { origin, size, root }) = link {
-            drafts.push(Draft::other(move |_, time_micros| Control::ShardLink {
-                time_micros,
-                origin,
-                size,
-                root,
-            }));
+        if matches!(purpose, Purpose::Close(_)) {
+            return Ok(shard);
         }
-        drafts.push(Draft::start());
+        let mut drafts = vec![Draft::start()];
         if side.count > 1 {
             drafts.push(Draft::shards());
         }
@@ -178,15 +186,6 @@ impl Shard {
     /// [`Down`] when the entry that says so was not committed, as when only one signs.
     pub async fn end_rotation(&self) -> Result<(), Down> {
         self.say(Draft::turn(Turn::End)).await
-    }
-
-    /// Closes the log for good: its last entry names the log that continues it. Nobody writes to it after that, this server
-    /// included.
-    ///
-    /// # Errors
-    /// [`Down`] when the entry was not committed.
-    pub async fn close(&self, next: String) -> Result<(), Down> {
-        self.say(Draft::close(next)).await
     }
 
     /// Records that a witness speaks of a fork.

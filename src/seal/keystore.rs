@@ -107,12 +107,19 @@ struct Contents {
     log_next: Option<NextKey>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     log_retired: Vec<[u8; 32]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_anew: Option<String>,
     tokens: Vec<u8>,
 }
 
 impl Contents {
     fn log_secrets(&self) -> LogSecrets {
-        LogSecrets { first: self.log.clone(), next: self.log_next.clone(), retired: self.log_retired.clone() }
+        LogSecrets {
+            first: self.log.clone(),
+            next: self.log_next.clone(),
+            retired: self.log_retired.clone(),
+            anew: self.log_anew.clone(),
+        }
     }
 
     fn keep(&mut self, log: &LogSecrets) {
@@ -120,6 +127,7 @@ impl Contents {
         self.log.clone_from(&log.first);
         self.log_next.clone_from(&log.next);
         self.log_retired.clone_from(&log.retired);
+        self.log_anew.clone_from(&log.anew);
     }
 }
 
@@ -168,6 +176,7 @@ impl Keystore {
             log: pkcs8()?.as_ref().to_vec(),
             log_next: None,
             log_retired: Vec::new(),
+            log_anew: None,
             tokens: pkcs8()?.as_ref().to_vec(),
         };
         let (kind, salt) = match protection {

@@ -31,6 +31,8 @@ pub struct LogSecrets {
     pub(super) next: Option<NextKey>,
     /// Public keys, the oldest first.
     pub(super) retired: Vec<[u8; 32]>,
+    /// The log that was begun with a fresh key after the last theft.
+    pub(super) anew: Option<String>,
 }
 
 /// The key that is to take over.
@@ -146,12 +148,17 @@ impl LogSecrets {
         self.replace(key)
     }
 
-    /// Destroys every secret and goes on with a key that nobody has seen: after a theft.
+    /// Destroys every secret and goes on with a key that nobody has seen: after a theft. Once for the log that is begun with
+    /// it: the command that broke off, given again, does not destroy the key of what it has begun.
     ///
     /// # Errors
     /// [`KeystoreError::Crypto`] when there is no randomness.
-    pub fn start_anew(&mut self) -> Result<(), KeystoreError> {
+    pub fn start_anew(&mut self, origin: &str) -> Result<(), KeystoreError> {
+        if self.anew.as_deref() == Some(origin) {
+            return Ok(());
+        }
         let key = fresh()?;
+        self.anew = Some(origin.to_owned());
         if let Some(next) = self.next.take() {
             self.retire(&next.key)?;
         }
@@ -224,7 +231,7 @@ mod tests {
     const ORIGIN: &str = "records.test/log";
 
     fn secrets() -> LogSecrets {
-        LogSecrets { first: fresh().unwrap(), next: None, retired: Vec::new() }
+        LogSecrets { first: fresh().unwrap(), next: None, retired: Vec::new(), anew: None }
     }
 
     #[test]
@@ -259,8 +266,10 @@ mod tests {
         keys.prepare().unwrap();
         keys.begin().unwrap();
         let stolen = keys.for_new_log(ORIGIN).unwrap().vkeys();
-        keys.start_anew().unwrap();
+        keys.start_anew("records.test/second").unwrap();
         let fresh = keys.for_new_log(ORIGIN).unwrap().vkeys();
+        keys.start_anew("records.test/second").unwrap();
+        assert_eq!(keys.for_new_log(ORIGIN).unwrap().vkeys(), fresh, "once for a log");
         assert!(
             fresh.len() == 1
                 && !fresh.iter().any(|key| stolen.contains(key))
@@ -273,11 +282,11 @@ mod tests {
     fn so_many_retired_keys_are_remembered_and_no_more() {
         let mut keys = secrets();
         let first = *keys.first(ORIGIN).unwrap().vkey().public();
-        for _ in 0..RETIRED_MAX {
-            keys.start_anew().unwrap();
+        for number in 0..RETIRED_MAX {
+            keys.start_anew(&format!("log-{number}")).unwrap();
         }
         assert!(keys.known().contains(&first) && keys.known().len() == RETIRED_MAX + 1);
-        keys.start_anew().unwrap();
+        keys.start_anew("log").unwrap();
         assert!(!keys.known().contains(&first) && keys.known().len() == RETIRED_MAX + 1);
     }
 }

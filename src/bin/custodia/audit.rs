@@ -14,7 +14,7 @@ use custodia::{
     events::report::Names,
     export::check_folder,
     fhir::{kinds::LogicalId, search::date::DateRange},
-    host::{self, Filter, NewLogKey, Parts, Range, Registry},
+    host::{self, Continued, Filter, NewLogKey, Parts, Range, Registry},
     interaction::disclosures::Wanted,
 };
 use custodia_audit::Vkey;
@@ -100,7 +100,7 @@ pub(crate) enum Audit {
     Recover(Recover),
     /// Close the log for good, as at a year's end: its last entry names the log that continues it. Servers that run answer 503
     /// from then on. Give them that name, an unused ledger.shard, and another mirror or bucket.prefix; run `custodia audit
-    /// recover new-log --continues FILE`; start them. Of logs written side by side all are closed
+    /// recover new-log --continues FILE`; start them. Of logs written side by side all are closed. Broken off, it may be given again
     Close {
         /// Name of the log that continues it
         #[arg(long, value_name = "NAME")]
@@ -146,9 +146,12 @@ pub(crate) enum Recover {
     /// Begin a new log that commits to the last checkpoint of the old one. First give the server another ledger.origin, an
     /// unused ledger.shard and no ledger.mirror of the old log; auditors need the new name
     NewLog {
-        /// The last checkpoint that anybody kept of the old log
+        /// The last checkpoint that anybody kept of the old log; of logs side by side, the others' stand beside it (FILE.1)
         #[arg(long, value_name = "FILE")]
         continues: PathBuf,
+        /// How many logs were written side by side, where this database does not have them or is of a day when there were fewer
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(i16).range(1..=16))]
+        logs: Option<i16>,
         /// The signing key was stolen: destroy it here and sign the new log with a fresh one. The checkpoint must be cosigned
         /// by the quorum of ledger.policy, if there is one
         #[arg(long)]
@@ -255,8 +258,16 @@ fn micros(text: &str) -> Result<i64, String> {
 }
 
 async fn close(config: &Config, into: &str, checkpoint: &Path) -> Result<(), Failure> {
-    let size = host::close_log(config, &Clock::machine(), (into, checkpoint), &tell).await?;
-    Ok(writeln!(io::stdout().lock(), "closed at {size} entries: {}", checkpoint.display())?)
+    let closed = host::close_log(config, &Clock::machine(), (into, checkpoint), &tell).await?;
+    let (entries, file) = (closed.entries, checkpoint.display());
+    let said = match closed.logs {
+        1 => format!("closed at {entries} entries: {file}"),
+        logs => format!(
+            "{logs} logs closed at {entries} entries: {file} to {file}.{}; `recover new-log` wants all of them",
+            logs - 1
+        ),
+    };
+    Ok(writeln!(io::stdout().lock(), "{said}")?)
 }
 
 async fn vkeys(config: &Config) -> Result<(), Failure> {
@@ -276,9 +287,10 @@ async fn recover(how: &Recover, config: &Config) -> Result<(), Failure> {
                 done.before, done.anchored
             )
         }
-        Recover::NewLog { continues, new_key } => {
+        Recover::NewLog { continues, logs, new_key } => {
             let key = if *new_key { NewLogKey::Fresh } else { NewLogKey::Same };
-            let done = host::recover_anew(config, &clock, (continues, key), &tell).await?;
+            let continued = Continued { file: continues, logs: *logs, key };
+            let done = host::recover_anew(config, &clock, continued, &tell).await?;
             let (origin, size) = (config.origin(), done.anchored);
             format!("{origin} begins; its first entry commits to the old log at {size} entries")
         }

@@ -3,7 +3,7 @@
 use custodia::{
     clock::Clock,
     export::{ExportError, Outputs, Plan, Progress, Range, Tally},
-    host::{self, NewLogKey, Running, StartError},
+    host::{self, Continued, NewLogKey, Running, StartError},
     store::cluster::Role,
 };
 use custodia_audit::{
@@ -29,7 +29,14 @@ async fn second(clinic: &Clinic, kept: &str) -> Running {
     config.ledger.shard = 1;
     let file = config.home.join("kept");
     std::fs::write(&file, kept).unwrap();
-    host::recover_anew(&config, &Clock::machine(), (&file, NewLogKey::Same), &|_| ()).await.unwrap();
+    host::recover_anew(
+        &config,
+        &Clock::machine(),
+        Continued { file: &file, logs: None, key: NewLogKey::Same },
+        &|_| (),
+    )
+    .await
+    .unwrap();
     host::start(config, Clock::machine()).await.unwrap()
 }
 
@@ -116,7 +123,7 @@ async fn a_closed_log_takes_no_entry_names_its_successor_and_is_exported_with_it
         assert!(close(wrong).await.is_err(), "{wrong}");
     }
     ledger.heartbeat().await.unwrap();
-    let size = close(SECOND).await.unwrap();
+    let size = close(SECOND).await.unwrap().entries;
     let kept = std::fs::read_to_string(&file).unwrap();
     let head = Checkpoint::open(kept.as_bytes(), ORIGIN, &[key(&clinic, ORIGIN)], 0).unwrap();
     assert_eq!(head.size, size);
@@ -144,7 +151,13 @@ async fn a_closed_log_takes_no_entry_names_its_successor_and_is_exported_with_it
     let mut third = config.clone();
     third.ledger.origin = Some("records.test/third".to_owned());
     third.ledger.shard = 3;
-    let anew = host::recover_anew(&third, &Clock::machine(), (&file, NewLogKey::Same), &|_| ()).await;
+    let anew = host::recover_anew(
+        &third,
+        &Clock::machine(),
+        Continued { file: &file, logs: None, key: NewLogKey::Same },
+        &|_| (),
+    )
+    .await;
     assert!(anew.is_err());
     let owner = clinic.server.database().connect(Role::Owner).await;
     let sql = "SELECT count(*) FROM ledger_entry WHERE shard = 3";

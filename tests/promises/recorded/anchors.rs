@@ -10,7 +10,8 @@ use custodia::{
     clock::Clock,
     config::Config,
     durable::{Durable, Fault, Step},
-    host::{self, NewLogKey, Parts, Presence, Range, RecoveryError, StartError},
+    host::{self, Continued, NewLogKey, Parts, Presence, Range, RecoveryError, StartError},
+    ledger::SetupError,
     store::cluster::Role,
 };
 use custodia_audit::{
@@ -212,6 +213,8 @@ async fn a_restored_log_is_rolled_forward_from_the_mirror_and_says_so() {
 async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     let place = Place::new().await;
     place.live(2).await;
+    let early = place.config.home.join("early");
+    std::fs::copy(place.mirror().join("checkpoint"), &early).unwrap();
     back_up(&place.database).await;
     let anchored = place.live(4).await;
     let file = place.config.home.join("kept");
@@ -219,7 +222,13 @@ async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     put_back(&place.database).await;
     let mut config = place.config.clone();
     let anew = async |config: &Config, file: &PathBuf| {
-        host::recover_anew(config, &Clock::machine(), (file, NewLogKey::Same), &|_| ()).await
+        host::recover_anew(
+            config,
+            &Clock::machine(),
+            Continued { file, logs: None, key: NewLogKey::Same },
+            &|_| (),
+        )
+        .await
     };
     config.ledger.mirror = None;
     assert!(matches!(anew(&config, &file).await, Err(RecoveryError::SameOrigin)));
@@ -231,7 +240,10 @@ async fn a_new_log_commits_to_the_last_checkpoint_of_the_old_one() {
     std::fs::write(&other, "records.test/log\n1\nAAAA\n\n").unwrap();
     assert!(matches!(anew(&config, &other).await, Err(RecoveryError::NotACheckpoint(_))));
     assert_eq!(anew(&config, &file).await.unwrap().anchored, anchored);
-    assert!(matches!(anew(&config, &file).await, Err(RecoveryError::Start(StartError::NotNew(_)))));
+    // Given again it finds that all is done; of another checkpoint it is not the continuation.
+    assert_eq!(anew(&config, &file).await.unwrap().anchored, anchored);
+    let other = anew(&config, &early).await;
+    assert!(matches!(other, Err(RecoveryError::Start(StartError::Ledger(SetupError::NotNew(_))))));
 
     let parts = Parts::open(&config, &Clock::machine(), Presence::Visitor, &|_| ()).await.unwrap();
     let first = parts.ledger.reader().leaf(0).await.unwrap();

@@ -137,7 +137,9 @@ impl Filler {
         let anchored = Checkpoint { origin: ORIGIN.to_owned(), size: edge.size(), root: edge.root() };
         let signer = parts.ledger.reader().signer().await.unwrap();
         let (known, node, now) = (signer.vkeys(), "filler".to_owned(), Clock::machine().now());
-        let rolling = Rolling { shard: 0, signer: &signer, known: &known, anchored: &anchored, node, now };
+        let (shard, heads) = (0, 0..1);
+        let rolling =
+            Rolling { shard, heads, signer: &signer, known: &known, anchored: &anchored, node, now };
         let page = |first, end| async move { Some(self.entries(first, end)) }.boxed();
         assert_eq!(roll_forward(database, &rolling, page).await.unwrap(), self.before);
     }

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod bucket;
+mod changes;
 mod content;
 mod down;
 mod export;

@@ -12,7 +12,10 @@ use std::{
 use custodia::{
     clock::Clock,
     config::Config,
-    host::{self, NewLogKey, Parts, Presence, Range, RecoveryError, Rotation, RotationError, StartError},
+    host::{
+        self, Continued, NewLogKey, Parts, Presence, Range, RecoveryError, Rotation, RotationError,
+        StartError,
+    },
     seal::LogSecrets,
     store::cluster::Role,
 };
@@ -254,7 +257,13 @@ async fn after_a_theft_a_new_log_with_a_new_key_commits_to_the_last_witnessed_ch
     let kept = config.home.join("kept");
     let anew = async |text: &str| {
         std::fs::write(&kept, text).unwrap();
-        host::recover_anew(&config, &Clock::machine(), (&kept, NewLogKey::Fresh), &|_| ()).await
+        host::recover_anew(
+            &config,
+            &Clock::machine(),
+            Continued { file: &kept, logs: None, key: NewLogKey::Fresh },
+            &|_| (),
+        )
+        .await
     };
     // What the thief may have signed since is not continued.
     assert!(matches!(anew(&witnessed).await, Err(RecoveryError::NotCosigned(_))));

@@ -7,10 +7,9 @@ use std::{
 };
 
 use custodia::{
-    anchor::Unanchored,
     clock::Clock,
     config::Config,
-    host::{self, NewLogKey, Parts, Presence, Range, Rotation, StartError},
+    host::{self, Parts, Presence, Range, StartError},
     ledger::SetupError,
     store::cluster::Role,
 };
@@ -28,7 +27,6 @@ use custodia_support::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::anchors::{back_up, put_back};
 use crate::clinic::{Clinic, observation, patient, without_id};
 
 /// Logs side by side.
@@ -361,77 +359,4 @@ async fn events_reports_and_proofs_are_read_from_both_logs_newest_first() {
 fn key(clinic: &Clinic, origin: &str) -> Vkey {
     let key = clinic.server.app().ledger.vkey();
     Vkey::new(origin, KeyKind::Ed25519, *key.public()).unwrap()
-}
-
-/// Sizes of the logs.
-async fn sizes(parts: &Parts) -> Vec<u64> {
-    let mut sizes = Vec::new();
-    for log in parts.ledger.shards() {
-        sizes.push(log.reader().size().await.unwrap());
-    }
-    sizes
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_log_is_guarded_rolled_forward_rotated_and_closed() {
-    let (config, database, _folder) = clinic().await.server.stop().await;
-    back_up(&database).await;
-    let open = parts(&config).await.unwrap();
-    for _ in 0..3 {
-        open.ledger.heartbeat().await.unwrap();
-    }
-    open.anchors.round(&open.ledger).await;
-    let before = sizes(&open).await;
-    open.close().await.unwrap();
-    put_back(&database).await;
-    assert!(matches!(parts(&config).await, Err(StartError::Unanchored(Unanchored::Ahead { .. }))));
-    // The second log's mirror alone tells it as well.
-    std::fs::remove_dir_all(config.home.join("anchor")).unwrap();
-    let first = config.home.join("mirror/checkpoint");
-    let kept = std::fs::read(&first).unwrap();
-    std::fs::remove_file(&first).unwrap();
-    assert!(matches!(parts(&config).await, Err(StartError::Unanchored(Unanchored::Ahead { .. }))));
-    std::fs::write(&first, kept).unwrap();
-    let done = host::recover_forward(&config, &Clock::machine(), &|_| ()).await.unwrap();
-    assert_eq!(done.anchored, before.iter().sum::<u64>());
-    assert!(
-        host::recover_forward(&config, &Clock::machine(), &|_| ()).await.is_err(),
-        "nothing is left to do"
-    );
-    let open = parts(&config).await.unwrap();
-    let more: Vec<u64> = before.iter().map(|size| size + 3).collect();
-    assert_eq!(sizes(&open).await, more, "what was lost, an entry that says so, and this start's two");
-    open.close().await.unwrap();
-
-    let policy = config.home.join("log.policy");
-    let step =
-        async |step| host::rotate_log(&config, &Clock::machine(), step, &policy, &|_| ()).await.unwrap();
-    let prepared = step(Rotation::Prepare).await;
-    assert_eq!((prepared.signing.len(), prepared.waiting.len()), (2, 2));
-    assert_eq!(step(Rotation::Begin).await.signing.len(), 4);
-    assert_eq!(step(Rotation::Finish).await.signing, prepared.waiting);
-    for (file, key) in ["log.policy", "log.policy.1"].iter().zip(&prepared.waiting) {
-        let text = std::fs::read_to_string(config.home.join(file)).unwrap();
-        assert!(text.contains(&format!("log {key}\n")), "{text}");
-    }
-
-    let last = config.home.join("last");
-    let next = "records.test/next";
-    host::close_log(&config, &Clock::machine(), (next, &last), &|_| ()).await.unwrap();
-    assert!(matches!(parts(&config).await, Err(StartError::Ledger(SetupError::Closed(_)))));
-    let mut config = config;
-    config.ledger.origin = Some(next.to_owned());
-    config.ledger.mirror = None;
-    (config.ledger.shard, config.ledger.shards) = (2, 1);
-    let anew = async |config: &Config| {
-        host::recover_anew(config, &Clock::machine(), (&last, NewLogKey::Same), &|_| ()).await
-    };
-    assert!(anew(&config).await.is_err(), "the second log would be continued by none");
-    config.ledger.shards = 3;
-    anew(&config).await.unwrap();
-    let open = parts(&config).await.unwrap();
-    let names: Vec<String> = open.ledger.readers().map(|log| log.origin().to_owned()).collect();
-    let expected = [next, ORIGIN, "records.test/next/1", &second(), "records.test/next/2"];
-    assert_eq!(names, expected);
-    open.close().await.unwrap();
 }
