@@ -12,6 +12,8 @@ pub struct AnchorCounts {
     pub(super) witness_failures: AtomicU64,
     pub(super) mirror_failures: AtomicU64,
     pub(super) fork_alarms: AtomicU64,
+    pub(super) damaged_logs: AtomicU64,
+    pub(super) recounted_entries: AtomicU64,
 }
 
 impl AnchorCounts {
@@ -43,6 +45,22 @@ impl AnchorCounts {
     #[must_use]
     pub fn fork_alarms(&self) -> u64 {
         self.fork_alarms.load(Ordering::Relaxed)
+    }
+
+    /// In how many places, of a log and its copies, something is not what it was, as the last reading found.
+    #[must_use]
+    pub fn damaged_logs(&self) -> u64 {
+        self.damaged_logs.load(Ordering::Relaxed)
+    }
+
+    /// Entries that were read anew.
+    #[must_use]
+    pub fn recounted_entries(&self) -> u64 {
+        self.recounted_entries.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn up(counter: &AtomicU64) {

@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use custodia_audit::{
@@ -21,6 +22,7 @@ use futures_util::future::join_all;
 use super::{
     AnchorCounts, AnchorError, Bucket, Mirror, MirrorError, NoQuorum,
     ask::{Asked, Asking},
+    recount::{Known, Recounted, recount},
 };
 use crate::{
     config::Config,
@@ -47,6 +49,8 @@ pub struct LogAnchors {
     mirrored: AtomicU64,
     /// What the last round left behind, so that one without news costs nothing.
     kept: Mutex<Kept>,
+    /// Where something was found that is not what it was.
+    damages: Mutex<Known>,
 }
 
 #[derive(Default)]
@@ -99,7 +103,9 @@ impl LogAnchors {
             Bucket::open(&config.bucket)?.map(|bucket| Mirror::in_bucket(bucket, keys.clone())),
         ];
         let (kept, mirrored) = (Mutex::default(), AtomicU64::new(0));
-        let anchors = Self { keys, policy, witnesses, folder, mirrors, durable, counts, kept, mirrored };
+        let damages = Mutex::default();
+        let anchors =
+            Self { keys, policy, witnesses, folder, mirrors, durable, counts, kept, mirrored, damages };
         anchors.kept.lock().unwrap_or_else(PoisonError::into_inner).cosigned = anchors.last_cosigned()?;
         Ok(anchors)
     }
@@ -240,6 +246,48 @@ impl LogAnchors {
         }
         // One that another server has brought to less than this head is brought up by the next round.
         all && least.is_none_or(|size| size >= head.size)
+    }
+
+    /// Reads this log, or one that it continues, anew and raises an alarm in `shard`, which is this log's, where it is not what it
+    /// was and this is news; `None` when it cannot be read.
+    pub(super) async fn recount(
+        &self,
+        (reader, shard): (&LedgerReader, &Shard),
+        rest: Duration,
+    ) -> Option<Recounted> {
+        let [folder, _] = &self.mirrors;
+        let mirror = folder.as_ref().filter(|_| reader.origin() == self.origin());
+        let found = recount(reader, mirror, rest)
+            .await
+            .map_err(|error| tracing::error!(event = "log_not_recounted", error = causes(&error)))
+            .ok()?;
+        for (place, first) in found.places() {
+            let name = format!("{place} of {}", reader.origin());
+            let is_news = {
+                let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+                match first {
+                    Some(_) => damages.insert(name.clone()),
+                    None => {
+                        damages.remove(&name);
+                        false
+                    }
+                }
+            };
+            if let Some(first) = first.filter(|_| is_news) {
+                tracing::error!(event = "log_damaged", error = name.as_str(), entry = first);
+                if shard.alarm(name, first).await.is_err() {
+                    tracing::error!(event = "damage_alarm_lost");
+                }
+            }
+        }
+        AnchorCounts::add(&self.counts.recounted_entries, found.entries);
+        Some(found)
+    }
+
+    /// In how many places something was found.
+    pub(super) fn damaged(&self) -> u64 {
+        let damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        u64::try_from(damages.len()).unwrap_or(u64::MAX)
     }
 
     /// The current checkpoint for an export, with its edge: cosigned by the policy's quorum, if the policy asks for one.

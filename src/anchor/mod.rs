@@ -3,7 +3,8 @@
 //! May import `config`, `durable`, `ledger`, `seal`, `tenant`. Three kinds of anchor: the last checkpoint, kept in the home; the mirror
 //! (`anchor/mirror.rs`), a folder or a bucket with the whole log, or one of each; witnesses (`anchor/ask.rs`), who cosign. Before the first
 //! signature of a start each is asked whether it knows more than the database (`anchor/guard.rs`); while the server
-//! serves each is brought up every few seconds, off the way of requests.
+//! serves each is brought up every few seconds, off the way of requests, and the whole log is read anew now and then
+//! (`anchor/recount.rs`).
 //!
 //! ```text
 //! <home>/anchor/<hex SHA-256(origin)>/checkpoint     the last head, with what cosignatures it got
@@ -17,11 +18,13 @@ mod guard;
 mod log;
 mod mirror;
 mod place;
+mod recount;
 
 use std::{
     io,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use custodia_audit::{Checkpoint, Edge, PolicyFault, TileId};
@@ -32,6 +35,7 @@ pub use guard::Unanchored;
 pub use log::LogAnchors;
 pub use mirror::{Mirror, MirrorError};
 pub use place::{Bucket, PlaceError};
+pub use recount::{REST, Recounted};
 
 use crate::{
     config::Config,
@@ -124,6 +128,22 @@ impl Anchors {
         }
         self.counts.cosigned_size.store(cosigned, Ordering::Relaxed);
         self.counts.mirrored_size.store(mirrored, Ordering::Relaxed);
+    }
+
+    /// Reads every log anew, those before included, resting so long after each 256 entries; raises an alarm where one is not what
+    /// it was. What was found, log after log, of those that could be read.
+    pub async fn recount(&self, ledger: &Ledger, rest: Duration) -> Vec<(String, Recounted)> {
+        let mut all = Vec::new();
+        for (log, shard) in self.logs.iter().filter_map(|log| Some((log, ledger.named(log.origin())?))) {
+            for reader in shard.readers() {
+                if let Some(found) = log.recount((reader, shard), rest).await {
+                    all.push((reader.origin().to_owned(), found));
+                }
+            }
+        }
+        let damaged = self.logs.iter().map(LogAnchors::damaged).sum();
+        self.counts.damaged_logs.store(damaged, Ordering::Relaxed);
+        all
     }
 
     /// The last checkpoint of the first log that the policy's quorum cosigned; without a quorum there is none.

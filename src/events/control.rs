@@ -50,7 +50,7 @@ fn manner(control: &Control) -> (Code, Code, &'static str) {
         Control::Restore { .. } => (SECURITY_ALERT, ours("restore", "The log was rolled forward"), "U"),
         Control::Export { .. } => (AUDIT_LOG_USED, ours("export", "The log was exported"), "R"),
         Control::ForkAlarm { .. } => {
-            (SECURITY_ALERT, ours("fork-alarm", "A witness says the log has forked"), "E")
+            (SECURITY_ALERT, ours("fork-alarm", "The log is not what a witness, or the server, knew"), "E")
         }
         Control::Shards { .. } => {
             (APPLICATION_ACTIVITY, ours("shards", "How many logs are written side by side"), "E")

@@ -6,14 +6,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
 use super::{packages::take_up_packages, parts::admit, register::Registry};
 use crate::{
-    app::App, config::LedgerConfig, feed::Feed, interaction::reindex, store::package::PackageName,
-    watch::Readiness,
+    anchor::REST, app::App, config::LedgerConfig, feed::Feed, interaction::reindex,
+    store::package::PackageName, watch::Readiness,
 };
+
+/// How long after a start the log is read anew, and how often.
+const RECOUNT_AFTER: Duration = Duration::from_secs(60);
+const RECOUNT: Duration = Duration::from_secs(24 * 3_600);
 
 /// How often the database is asked whether it answers.
 const LOOK: Duration = Duration::from_secs(1);
@@ -49,6 +53,7 @@ impl Tasks {
         let seconds = |number: u32| Duration::from_secs(u64::from(number));
         tasks.spawn(heartbeats(Arc::clone(app), seconds(config.heartbeat_s)));
         tasks.spawn(anchors(Arc::clone(app), seconds(config.anchor_s)));
+        tasks.spawn(recounts(Arc::clone(app)));
         tasks.spawn(look(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(tenants(Arc::clone(app), Arc::clone(readiness)));
         tasks.spawn(renew_packages(Arc::clone(app), packages));
@@ -94,15 +99,27 @@ async fn anchors(app: Arc<App>, period: Duration) {
     }
 }
 
+/// Slowly, and beside everything else.
+async fn recounts(app: Arc<App>) {
+    let mut tick = interval_at(Instant::now() + RECOUNT_AFTER, RECOUNT);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let logs = app.anchors.recount(&app.ledger, REST).await;
+        let entries: u64 = logs.iter().map(|(_, found)| found.entries).sum();
+        tracing::info!(event = "log_recounted", entries);
+    }
+}
+
 async fn look(app: Arc<App>, readiness: Arc<Readiness>) {
     let mut tick = every(LOOK);
-    let mut tried = tokio::time::Instant::now();
+    let mut tried = Instant::now();
     loop {
         tick.tick().await;
         let answers = app.store.answers().await;
         // While nobody asks for anything, only an entry of our own tells that the ledger commits again.
         if answers && !app.ledger.counts().is_committing() && tried.elapsed() >= TRY {
-            tried = tokio::time::Instant::now();
+            tried = Instant::now();
             if app.ledger.heartbeat().await.is_err() {
                 tracing::error!(event = "heartbeat_lost");
             }

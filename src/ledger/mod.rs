@@ -45,6 +45,7 @@ pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
 pub use earlier::EARLIER_MAX;
+pub use fault::SetupError;
 pub use keys::{RETENTION_MONTHS_MIN, month_of};
 pub use merge::{Merge, Position, Span};
 pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, StoredEntry};
@@ -66,9 +67,7 @@ use crate::{
 use access::About;
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
-use head::EdgeError;
 use shard::Side;
-use signing::Unsignable;
 
 /// Submissions that may wait for the committer; past it callers get the empty 503.
 pub const WAITING_MAX: usize = 4_096;
@@ -121,62 +120,6 @@ pub struct Link {
     pub size: u64,
     /// Its root.
     pub root: [u8; 32],
-}
-
-/// Why the ledger cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// The database holds a log that this key did not sign, or that is not whole.
-    #[error("the log in the database does not hold: {0}")]
-    Head(&'static str),
-    /// The log was closed for good.
-    #[error("it was closed: {0} continues it, give the server that ledger.origin and its ledger.shard")]
-    Closed(String),
-    /// A log that was to be begun has entries, and does not continue what it was to.
-    #[error(
-        "it has {0} entries; a new log wants a name (ledger.origin) and a head (ledger.shard) of its own"
-    )]
-    NotNew(u64),
-    /// There are more logs side by side than this server knows of.
-    #[error(
-        "{0} logs are written side by side in this database: give every server that ledger.shards; it never shrinks"
-    )]
-    Shards(i16),
-    /// The database is away.
-    #[error("the database is away")]
-    Store(#[from] crate::store::StoreError),
-    /// The first entry could not be committed.
-    #[error("the start of the server could not be recorded")]
-    Down(#[from] Down),
-}
-
-impl From<diesel::result::Error> for SetupError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-impl From<EdgeError> for SetupError {
-    fn from(error: EdgeError) -> Self {
-        match error {
-            EdgeError::Closed(next) => Self::Closed(next),
-            EdgeError::Database(error) => error.into(),
-            EdgeError::Broken(why) => Self::Head(why),
-        }
-    }
-}
-
-impl From<Unsignable> for SetupError {
-    fn from(why: Unsignable) -> Self {
-        Self::Head(match why {
-            Unsignable::Keys => {
-                "its checkpoint is not signed by keys of this keystore alone: after `custodia keys rotate-log` every \
-                 server needs a copy of the keystore"
-            }
-            Unsignable::Differs => "its head and its signed checkpoint differ",
-            Unsignable::Unusable | Unsignable::Turn => "the log's signing key or origin cannot be used",
-        })
-    }
 }
 
 /// The door.

@@ -248,6 +248,24 @@ impl LedgerReader {
         Ok(Tile::clone(&*self.shelf.tile(id, checkpoint.size).await?))
     }
 
+    /// The hashes of a full tile as the database has them now: none that was kept in memory.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away.
+    pub async fn kept_tile(&self, level: u8, index: u64) -> Result<Option<Vec<Hash>>, ReadError> {
+        let connection = self.store.connection().await?;
+        let bytes = head::full_tile(&connection, self.shard, level, index).await?;
+        Ok(bytes.and_then(|bytes| Hash::list(&bytes)))
+    }
+
+    /// The log entries `first..end` (at most [`READ_ENTRIES_MAX`]), as far as there are any, without their bodies.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the database is away.
+    pub async fn leaves(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, ReadError> {
+        self.shelf.leaves(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await
+    }
+
     /// A bundle of log entries beside a tile of level 0: each behind its length (u16, big-endian).
     ///
     /// # Errors

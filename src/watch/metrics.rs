@@ -196,6 +196,11 @@ impl Collector for House {
             ("ledger_entries", "Entries this server committed", ledger.entries()),
             ("fork_alarms", "Alarms of witnesses: the log forked, or was put back", anchors.fork_alarms()),
             (
+                "recounted_entries",
+                "Entries of the log that were read anew and compared",
+                anchors.recounted_entries(),
+            ),
+            (
                 "witness_failures",
                 "Times that a witness was asked and did not cosign",
                 anchors.witness_failures(),
@@ -209,6 +214,12 @@ impl Collector for House {
             counter(&mut encoder, name, help, count)?;
         }
         gauge(&mut encoder, "ledger_size", "Entries in the log after this server's last one", ledger.size())?;
+        gauge(
+            &mut encoder,
+            "damaged_logs",
+            "Logs and mirrors of which something is not what it was, as the last reading found",
+            anchors.damaged_logs(),
+        )?;
         gauge(
             &mut encoder,
             "cosigned_size",

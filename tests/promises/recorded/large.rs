@@ -1,10 +1,11 @@
 //! A log as large as a clinic's is exported in constant memory.
 //!
-//! `CUSTODIA_LARGE_ENTRIES` says how many entries (20,000 if not): `just export-long`. They are made as the ledger makes them, groups,
+//! `CUSTODIA_LARGE_ENTRIES` says how many entries (20,000 if not): `just export-long`, which needs 7 KB of disk for each. They are made as the ledger makes them, groups,
 //! salts, commitments and bodies sealed under the tenant's audit key, and appended to the log as a mirror's are after a restore.
 
 use std::{
     io::Write as _,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -145,11 +146,29 @@ impl Filler {
     }
 }
 
-/// Memory of this process that is resident, in KiB.
-fn resident_kib() -> u64 {
+/// Memory of this process, in KiB: what is resident (`VmRSS:`), or the most that ever was (`VmHWM:`).
+fn memory_kib(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0 kB");
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+fn resident_kib() -> u64 {
+    memory_kib("VmRSS:")
+}
+
+/// Exports the log: into a folder in every form, or, as `CUSTODIA_LARGE_FORMS=bundle` says, what is verified alone, which
+/// takes an eighth of the room. How many entries are opened.
+async fn exported(parts: &Parts, out: &Path) -> u64 {
+    if std::env::var("CUSTODIA_LARGE_FORMS").is_ok_and(|forms| forms == "bundle") {
+        std::fs::create_dir(out).unwrap();
+        let file = std::io::BufWriter::new(std::fs::File::create(out.join("log.bundle")).unwrap());
+        let (file, count) = host::export(parts, &Range::default(), file).await.unwrap();
+        file.into_inner().unwrap().sync_all().unwrap();
+        return count;
+    }
+    let summaries = host::export_folder(parts, &Range::default(), out).await.unwrap();
+    summaries[0].counts.opened
 }
 
 /// Looks at this process's memory until it is told to end; the most that was seen.
@@ -189,16 +208,20 @@ async fn one_export_and_its_memory() {
     let (before, is_over) = (resident_kib(), Arc::<AtomicBool>::default());
     let (watched, began) = (watch(Arc::clone(&is_over)), Instant::now());
     let out = folder.path().join("export");
-    let summaries = host::export_folder(&parts, &Range::default(), &out).await.unwrap();
+    let opened = exported(&parts, &out).await;
     let took = began.elapsed();
     is_over.store(true, Ordering::Relaxed);
     let grown = watched.join().unwrap().saturating_sub(before);
-    assert!(summaries[0].counts.opened >= count);
+    assert!(opened >= count);
     let key = parts.ledger.vkey().clone();
     let file = std::fs::File::open(out.join("log.bundle")).unwrap();
     let report = verify(file, &Trust::of_log(&key, None), |_| ()).unwrap();
-    assert_eq!((report.counts.opened, report.is_whole), (summaries[0].counts.opened, true));
-    let said = format!("{count} entries: {took:.1?}, {before} KiB before, at most {grown} KiB more");
+    assert!(report.counts.opened >= count && report.is_whole);
+    let most = memory_kib("VmHWM:");
+    let said = format!(
+        "{count} entries: {took:.1?}, {before} KiB before, at most {grown} KiB more; {most} KiB at the most, the filling and \
+         the verifying of it included"
+    );
     writeln!(std::io::stdout(), "{said}").unwrap();
     assert!(grown < GROWTH_KIB_MAX, "{grown} KiB");
 }

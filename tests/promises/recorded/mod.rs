@@ -11,6 +11,7 @@ mod forged;
 mod large;
 mod named;
 mod receipts;
+mod recount;
 mod retention;
 mod rotation;
 mod s3;
