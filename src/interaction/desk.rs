@@ -111,7 +111,8 @@ impl<'a> Desk<'a> {
             keys,
             known: app.in_force(caller.tenant()),
             view,
-            now: meta::to_shown(now),
+            // No earlier than what those who asked what is new have seen all of.
+            now: meta::to_shown(now).max(app.ledger.settled(view.tenant)),
             patients: HashMap::new(),
             registering: HashSet::new(),
             plans: Plans::default(),

@@ -83,6 +83,9 @@ pub async fn run(
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
+    if after.is_none() && query.given.iter().any(|(name, _)| *name == "_since") {
+        app.ledger.settle(view.tenant, view.now).await?;
+    }
     let mut page = Page { released: Vec::new(), found: Vec::new(), next: None };
     if kind == ResourceType::PATIENT || !centre.patients.is_empty() {
         page.gather(app, ask, &centre, &query, after).await?;

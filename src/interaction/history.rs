@@ -128,6 +128,9 @@ async fn page(
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
+    if query.cursor.is_none() {
+        app.ledger.settle(view.tenant, view.now).await?;
+    }
     let scan = scan(app, ask, of, query, kinds, after).await?;
     if scan.released.is_empty()
         && let Of::Instance(kind, id) = of

@@ -33,6 +33,7 @@ use super::{
     head::{self, signed},
     keys::{AuditKeys, month_of},
     rows::{Rows, grow, insert_tiles},
+    settled::Settled,
     shard::Side,
     signing::{Signing, Unsignable},
     stale::stale,
@@ -61,6 +62,8 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Submission {
     pub(super) changes: Changes,
     pub(super) drafts: Vec<Draft>,
+    /// Up to when it settles what is written.
+    pub(super) settles: Option<DateTime<Utc>>,
     pub(super) reply: oneshot::Sender<Outcome>,
 }
 
@@ -95,6 +98,7 @@ pub(super) struct Committer {
     pub(super) clock: Clock,
     pub(super) counts: Arc<Counts>,
     pub(super) beat: Beat,
+    pub(super) settled: Arc<Settled>,
     pub(super) state: State,
 }
 
@@ -123,10 +127,11 @@ impl Committer {
                 return;
             }
             let batch = next_batch(&mut waiting);
+            let settles = batch.iter().filter_map(|submission| submission.settles).max();
             let (replies, work): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|s| (s.reply, (s.changes, s.drafts))).unzip();
             self.beat.begin();
-            let outcomes = self.commit(work).await;
+            let outcomes = self.commit(work, settles).await;
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // A caller that gave up waiting has no use for the answer; what is committed stays committed.
                 reply.send(outcome).ok();
@@ -135,10 +140,10 @@ impl Committer {
         }
     }
 
-    async fn commit(&mut self, work: Vec<Work>) -> Vec<Outcome> {
+    async fn commit(&mut self, work: Vec<Work>, settles: Option<DateTime<Utc>>) -> Vec<Outcome> {
         let count = work.len();
         let drafts: Vec<usize> = work.iter().map(|(_, drafts)| drafts.len()).collect();
-        let result = match tokio::time::timeout(BATCH_TIMEOUT, self.attempt(work)).await {
+        let result = match tokio::time::timeout(BATCH_TIMEOUT, self.attempt(work, settles)).await {
             Ok(result) => result,
             Err(_) => Err(BatchError::Away),
         };
@@ -165,7 +170,11 @@ impl Committer {
         }
     }
 
-    async fn attempt(&mut self, work: Vec<Work>) -> Result<Vec<Outcome>, BatchError> {
+    async fn attempt(
+        &mut self,
+        work: Vec<Work>,
+        settles: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Outcome>, BatchError> {
         let now = self.clock.now().max(self.state.last);
         let month = month_of(now);
         let mut keys = HashMap::new();
@@ -197,8 +206,10 @@ impl Committer {
             seen: self.state.seen,
             sequence: self.state.sequence,
             beat: &self.beat,
+            settles,
         };
         let done = batch.run(&connection, edge, work).await?;
+        self.settled.raise(done.settled);
         self.state.connection = Some(connection);
         self.state.seen = Some((signed(done.edge.0.size()), done.edge.1));
         self.state.signed = Some(done.signed);
@@ -239,6 +250,7 @@ struct Batch<'a> {
     month: i32,
     sequence: u64,
     beat: &'a Beat,
+    settles: Option<DateTime<Utc>>,
 }
 
 /// A checkpoint, and the keys that signed it.
@@ -249,6 +261,7 @@ struct Done {
     signed: Signed,
     sequence: u64,
     outcomes: Vec<Outcome>,
+    settled: DateTime<Utc>,
 }
 
 impl Batch<'_> {
@@ -282,8 +295,11 @@ impl Batch<'_> {
         let mut outcomes = Vec::with_capacity(work.len());
         let mut index = edge.size();
         let mut sequence = self.sequence;
+        let settled = self.settles.map_or(head.settled, |at| at.max(head.settled));
         for ((changes, drafts), stale) in work.into_iter().zip(stale) {
-            if stale {
+            // INVARIANT: nothing is dated before what a reader was told is all
+            // (`what_is_committed_late_is_dated_after_whoever_asked_before`).
+            if stale || changes.iter().any(|(change, _)| change.at.updated < head.settled) {
                 outcomes.push(Outcome::Stale);
                 continue;
             }
@@ -297,18 +313,23 @@ impl Batch<'_> {
             outcomes.push(Outcome::Committed(index.saturating_sub(1)));
         }
         if rows.indexes.is_empty() {
-            execute(connection, "ROLLBACK").await?;
+            if settled > head.settled {
+                head::settle(connection, self.shard, settled).await?;
+                execute(connection, "COMMIT").await?;
+            } else {
+                execute(connection, "ROLLBACK").await?;
+            }
             let root = edge.root();
             let signed = (head.checkpoint, signer);
-            return Ok(Done { edge: (edge, root), signed, sequence, outcomes });
+            return Ok(Done { edge: (edge, root), signed, sequence, outcomes, settled });
         }
         let ((), inserted) = try_join!(
             write::write(connection, versions, (self.shard, self.now)),
             rows.insert(connection, self.shard)
         )?;
         let tiles = grow(&mut edge, inserted, index).ok_or(BatchError::Fatal)?;
-        let (root, note) = self.advance(connection, &head, &edge, tiles, &signer).await?;
-        Ok(Done { edge: (edge, root), signed: (note, signer), sequence, outcomes })
+        let (root, note) = self.advance(connection, (&head, settled), &edge, tiles, &signer).await?;
+        Ok(Done { edge: (edge, root), signed: (note, signer), sequence, outcomes, settled })
     }
 
     /// Whether anything may be written and signed over a head.
@@ -393,7 +414,7 @@ impl Batch<'_> {
     async fn advance(
         &self,
         connection: &AsyncPgConnection,
-        head: &head::Head,
+        (head, settled): (&head::Head, DateTime<Utc>),
         edge: &Edge,
         tiles: Vec<Tile>,
         signer: &Signer,
@@ -406,7 +427,7 @@ impl Batch<'_> {
         // `when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored`.
         let moved = Statement::new(
             "WITH moved AS (
-                 UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?
+                 UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?, settled = ?
                  WHERE shard = ? AND size = ? AND root = ? RETURNING 1)
              SELECT 1 / count(*) FROM moved",
         )
@@ -414,6 +435,7 @@ impl Batch<'_> {
         .bind::<Binary, _>(root.0.to_vec())
         .bind::<Text, _>(note.clone())
         .bind::<Timestamptz, _>(self.now)
+        .bind::<Timestamptz, _>(settled)
         .bind::<SmallInt, _>(self.shard)
         .bind::<BigInt, _>(head.size)
         .bind::<Binary, _>(head.root.clone());

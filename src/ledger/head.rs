@@ -31,6 +31,9 @@ pub(super) struct Head {
     /// How many logs are written side by side.
     #[diesel(sql_type = SmallInt)]
     pub(super) shards: i16,
+    /// Nothing that is committed from here on is dated before this.
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) settled: DateTime<Utc>,
 }
 
 #[derive(QueryableByName)]
@@ -53,7 +56,7 @@ struct TileRow {
 
 /// Reads the head without locking it.
 pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
-    Statement::new("SELECT origin, size, root, checkpoint, shards FROM ledger_head WHERE shard = ?")
+    Statement::new("SELECT origin, size, root, checkpoint, shards, settled FROM ledger_head WHERE shard = ?")
         .bind::<SmallInt, _>(shard)
         .get_result(&mut &*connection)
         .await
@@ -62,7 +65,7 @@ pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::
 /// Reads the head and locks it until the transaction ends: this is what serialises all writers of a shard.
 pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
     Statement::new(
-        "SELECT origin, size, root, checkpoint, shards FROM ledger_head WHERE shard = ? FOR UPDATE",
+        "SELECT origin, size, root, checkpoint, shards, settled FROM ledger_head WHERE shard = ? FOR UPDATE",
     )
     .bind::<SmallInt, _>(shard)
     .get_result(&mut &*connection)
@@ -90,6 +93,17 @@ pub(super) async fn make(
     .execute(&mut &*connection)
     .await?;
     Ok(true)
+}
+
+/// Says in a locked head up to when what was written is settled.
+pub(super) async fn settle(
+    connection: &AsyncPgConnection,
+    shard: i16,
+    up_to: DateTime<Utc>,
+) -> diesel::QueryResult<()> {
+    let set = Statement::new("UPDATE ledger_head SET settled = ? WHERE shard = ?");
+    set.bind::<Timestamptz, _>(up_to).bind::<SmallInt, _>(shard).execute(&mut &*connection).await?;
+    Ok(())
 }
 
 /// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the

@@ -3,6 +3,7 @@
 //! May import `clock`, `config`, `fhir`, `answer`, `refusal`, `seal`, `identity`, `gate`, `store`. It imports
 //! `store` because the data half of its transaction are store's statements; the transaction is its own.
 
+mod about;
 mod access;
 mod audited;
 mod committer;
@@ -21,6 +22,7 @@ mod reader;
 mod recover;
 mod rows;
 mod scan;
+mod settled;
 mod shard;
 mod signing;
 mod stale;
@@ -28,7 +30,6 @@ mod tiles;
 mod together;
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -38,7 +39,6 @@ use std::{
 
 use custodia_audit::{Kind, Vkey};
 use futures_util::future::join_all;
-use uuid::Uuid;
 
 pub use access::{Access, NAMED_MAX, Names, QUERY_BYTES_MAX, TooMany};
 pub use audited::{Audited, Receipt};
@@ -57,14 +57,12 @@ pub use together::{Purpose, side_by_side};
 use crate::{
     answer::Answer,
     clock::Clock,
-    fhir::kinds::ResourceType,
     gate::{Denied, Permit},
     refusal::Refusal,
     seal::{Keyring, Opened, SealError},
     store::{Database, Store},
     tenant::TenantId,
 };
-use access::About;
 use draft::{Changes, Draft, Undrafted};
 use flood::Flood;
 use shard::Side;
@@ -308,34 +306,6 @@ impl Ledger {
     pub async fn note(&self, access: &Access, kind: Kind, status: u16, code: &str) -> Result<Receipt, Down> {
         let draft = draft::of_statement(access, kind, status, code, None, None)?;
         self.submit(Vec::new(), vec![draft]).await.map_err(|_| Down)
-    }
-
-    /// What names no record: an entry about each patient whom the request names, or one about nobody.
-    async fn statements(
-        &self,
-        access: &Access,
-        kind: Kind,
-        status: u16,
-        code: &str,
-        denied: Option<&Denied>,
-    ) -> Result<Vec<Draft>, Down> {
-        let mut about = self.about(access, access.named.but(HashSet::new)).await?;
-        if about.is_empty() {
-            about.push(None);
-        }
-        let draft = |about| draft::of_statement(access, kind, status, code, denied, about);
-        Ok(about.into_iter().map(draft).collect::<Result<_, _>>()?)
-    }
-
-    /// Whom entries about these patients are about: whoever is not there is nobody.
-    async fn about(&self, access: &Access, named: Vec<(Uuid, String)>) -> Result<Vec<About>, Down> {
-        let Some(caller) = access.caller.as_ref().filter(|_| !named.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let keys = named.iter().map(|(key, _)| *key).collect();
-        let here =
-            self.store.present(caller.tenant(), ResourceType::PATIENT, keys).await.map_err(|_| Down)?;
-        Ok(named.into_iter().map(|one| here.contains(&one.0).then_some(one)).collect())
     }
 
     /// Says in each log that this server is alive, with the sequence number its next entry there will have.

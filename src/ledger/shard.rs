@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use chrono::{DateTime, Utc};
 use custodia_audit::{Control, Vkey};
 use tokio::sync::{mpsc, oneshot};
 
@@ -17,6 +18,7 @@ use super::{
     draft::{Changes, Draft},
     head, keys,
     reader::{LedgerReader, ReadError},
+    settled::Settled,
     signing::{Signing, Turn},
 };
 use crate::{config::origin_of, store::lane::Beat};
@@ -47,6 +49,7 @@ pub struct Shard {
     reader: LedgerReader,
     /// The logs before this one, the newest first.
     earlier: Vec<LedgerReader>,
+    settled: Arc<Settled>,
 }
 
 /// A log that is whole and that no anchor knows more of; nothing has been signed for it yet.
@@ -99,6 +102,7 @@ impl Opened {
         let (submissions, receiver) = mpsc::channel(WAITING_MAX);
         let keys =
             keys::AuditKeys::new(Arc::clone(&setup.store), Arc::clone(&setup.keyring), setup.clock.clone());
+        let settled = Arc::<Settled>::default();
         let committer = Committer {
             database: setup.database.clone(),
             shard: reader.shard(),
@@ -110,10 +114,12 @@ impl Opened {
             clock: setup.clock.clone(),
             counts: Arc::clone(counts),
             beat: Beat::new(Arc::clone(setup.store.fetcher().pace())),
+            settled: Arc::clone(&settled),
             state: State::default(),
         };
         crate::store::lane::spawn("ledger", committer.run(receiver))?;
-        let shard = Shard { submissions, busy: AtomicUsize::new(0), side, origin, vkey, reader, earlier };
+        let busy = AtomicUsize::new(0);
+        let shard = Shard { submissions, busy, side, origin, vkey, reader, earlier, settled };
         if matches!(purpose, Purpose::Close(_)) {
             return Ok(shard);
         }
@@ -213,9 +219,28 @@ impl Shard {
 
     /// Hands a submission to the committer and waits; where its last entry is.
     pub(super) async fn submit(&self, changes: Changes, drafts: Vec<Draft>) -> Result<Receipt, Rejected> {
+        self.hand(changes, drafts, None).await
+    }
+
+    /// Settles what was written up to an instant.
+    pub(super) async fn settle(&self, up_to: DateTime<Utc>) -> Result<(), Rejected> {
+        self.hand(Vec::new(), Vec::new(), Some(up_to)).await.map(|_| ())
+    }
+
+    /// The instant before which nothing can be dated any more.
+    pub(super) fn settled(&self) -> DateTime<Utc> {
+        self.settled.at()
+    }
+
+    async fn hand(
+        &self,
+        changes: Changes,
+        drafts: Vec<Draft>,
+        settles: Option<DateTime<Utc>>,
+    ) -> Result<Receipt, Rejected> {
         let _busy = Busy::one_of(&self.busy);
         let (reply, outcome) = oneshot::channel();
-        let submission = Submission { changes, drafts, reply };
+        let submission = Submission { changes, drafts, settles, reply };
         self.submissions.try_send(submission).map_err(|_| Rejected::Down)?;
         match tokio::time::timeout(COMMIT_TIMEOUT, outcome).await {
             Ok(Ok(Outcome::Committed(index))) => Ok(Receipt::new(Arc::clone(&self.origin), index)),

@@ -123,6 +123,7 @@ async fn to_its_end(
         let (mut query, read) = parse(&scout, kind, pairs).await?;
         query.compartment = compartment.cloned();
         let after = position(&scout, &query)?;
+        settle(&scout, &query).await?;
         let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
         let included = include::gather(&scout, &query, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
@@ -132,6 +133,15 @@ async fn to_its_end(
         }
     }
     Err(Rejected::Stale.into())
+}
+
+/// Whoever asks what was written since a time may ask again from now on: what is written up to now is on its pages (decision
+/// 0044).
+async fn settle(scout: &Scout<'_>, query: &Query) -> Result<(), Failure> {
+    if query.cursor.is_none() && query.candidates().updated_from.is_some() {
+        scout.app.ledger.settle(scout.view.tenant, scout.view.now).await?;
+    }
+    Ok(())
 }
 
 /// Where the page starts, if the query says.

@@ -5,7 +5,7 @@
 
 use super::{
     Asked, Failure, Found, Hunt, Known, Looked, Position, Scout, answer, hunt::Matches, include, named,
-    position,
+    position, settle,
 };
 use crate::{
     answer::Answer,
@@ -36,6 +36,7 @@ pub async fn of_system(
         // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
         let first = queries.first().ok_or(Refusal::Internal)?;
         let after = position(&scout, first)?;
+        settle(&scout, first).await?;
         let matches = merge(&scout, &queries, after.as_ref()).await?;
         let included = include::gather(&scout, first, &matches.page).await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {

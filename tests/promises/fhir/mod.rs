@@ -9,6 +9,7 @@ mod examples;
 mod histories;
 mod instances;
 mod integrity;
+mod late;
 mod links;
 mod marks;
 mod operations;
