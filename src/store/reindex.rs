@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! turn      every head locked -> the row, if it is still of the generation -> commit
-//! advance   the row, if it is still at the place -> marks of the records passed -> commit
+//! advance   the row, if it is still at the place and of the list -> marks of the records passed -> commit
 //! ```
 //! INVARIANT: a batch of the ledger that commits after a turn has tested its generation after it: both lock a head first.
 //! If we crash in either, nothing has happened; whoever goes on finds the place in the row.
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Double, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use uuid::Uuid;
@@ -29,6 +29,9 @@ use crate::{
     seal::{BlindMark, Sealed},
     tenant::TenantId,
 };
+
+/// How long nobody has gone on, in seconds of the database's clock, before a server with another list begins anew.
+pub const YIELD_S: u8 = 30;
 
 /// A tenant's row.
 #[derive(QueryableByName)]
@@ -93,6 +96,8 @@ pub struct Passed {
     pub marked: Vec<(Place, i32, Vec<BlindMark>)>,
     /// How many they are, those that bear none among them.
     pub count: i64,
+    /// By which list.
+    pub list: [u8; 32],
 }
 
 #[derive(QueryableByName)]
@@ -216,27 +221,30 @@ impl Store {
         Ok(done?)
     }
 
-    /// Starts going over the records again, by another list.
+    /// Starts going over the records again by another list, if nobody has moved for [`YIELD_S`]; whether it did.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
     pub async fn restart_search_index(
         &self,
         tenant: TenantId,
-        generation: i64,
+        row: &IndexRow,
         list: [u8; 32],
-    ) -> Result<(), StoreError> {
-        Statement::new(
-            "UPDATE search_index SET list = ?, after_type = 0, after_key = ?, passed = 0
-             WHERE tenant = ? AND generation = ?",
+    ) -> Result<bool, StoreError> {
+        let restarted = Statement::new(
+            "UPDATE search_index SET list = ?, after_type = 0, after_key = ?, passed = 0, moved = clock_timestamp()
+             WHERE tenant = ? AND generation = ? AND list = ?
+               AND moved < clock_timestamp() - make_interval(secs => ?)",
         )
         .bind::<Binary, _>(list.to_vec())
         .bind::<SqlUuid, _>(NIL)
         .bind::<Integer, _>(tenant.0)
-        .bind::<BigInt, _>(generation)
+        .bind::<BigInt, _>(row.generation)
+        .bind::<Binary, _>(row.list.clone())
+        .bind::<Double, _>(f64::from(YIELD_S))
         .execute(&mut self.connection().await?)
         .await?;
-        Ok(())
+        Ok(restarted == 1)
     }
 
     /// Current records of a type after a key, in the order of keys: at most `limit`, and no further one when they have come
@@ -295,7 +303,7 @@ async fn turned(
          ON CONFLICT (tenant) DO UPDATE SET
              generation = excluded.generation, changed = excluded.changed, added = excluded.added,
              stage = excluded.stage, other = excluded.other, list = excluded.list, after_type = 0,
-             after_key = excluded.after_key, passed = 0, total = excluded.total
+             after_key = excluded.after_key, passed = 0, total = excluded.total, moved = clock_timestamp()
          WHERE i.generation = excluded.generation - 1",
     )
     .bind::<Integer, _>(tenant.0)
@@ -330,10 +338,10 @@ async fn advanced(
     generation: i64,
     passed: Passed,
 ) -> diesel::QueryResult<bool> {
-    let Passed { from, to, marked, count } = passed;
+    let Passed { from, to, marked, count, list } = passed;
     let moved = Statement::new(
-        "UPDATE search_index SET after_type = ?, after_key = ?, passed = passed + ?
-         WHERE tenant = ? AND generation = ? AND after_type = ? AND after_key = ?",
+        "UPDATE search_index SET after_type = ?, after_key = ?, passed = passed + ?, moved = clock_timestamp()
+         WHERE tenant = ? AND generation = ? AND after_type = ? AND after_key = ? AND list = ?",
     )
     .bind::<SmallInt, _>(to.0)
     .bind::<SqlUuid, _>(to.1)
@@ -342,6 +350,7 @@ async fn advanced(
     .bind::<BigInt, _>(generation)
     .bind::<SmallInt, _>(from.0)
     .bind::<SqlUuid, _>(from.1)
+    .bind::<Binary, _>(list.to_vec())
     .execute(&mut &*connection)
     .await?;
     if moved == 1 {

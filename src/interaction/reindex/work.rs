@@ -21,7 +21,7 @@ use crate::{
     seal::{Plain, blind::list_digest},
     store::{
         NIL,
-        reindex::{Passed, Turn},
+        reindex::{IndexRow, Passed, Turn},
         search::View,
     },
     tenant::TenantId,
@@ -166,12 +166,10 @@ pub async fn step(app: &App, whose: Whose) -> Result<Step, Failure> {
     let keys = app.keyring.tenant(tenant)?;
     let list = list_digest(&keys, &[&known.listed, known.others()], references);
     if row.list != list {
-        // Begun under another configured list: what it passed lacks what is on ours.
-        app.store.restart_search_index(tenant, row.generation, list).await?;
-        return Ok(Step::Going(0, row.total));
+        return yielded(app, tenant, row, list).await;
     }
     let from = (row.after_type, row.after_key);
-    let Some((kind, passed)) = batch(app, whose, known, from).await? else {
+    let Some((kind, passed)) = batch(app, whose, known, from, list).await? else {
         return finish(app, whose, held).await;
     };
     let done = row.passed.saturating_add(passed.count);
@@ -180,12 +178,28 @@ pub async fn step(app: &App, whose: Whose) -> Result<Step, Failure> {
     Ok(if moved { Step::Going(done, row.total.max(done)) } else { Step::Elsewhere })
 }
 
+/// What is gone over by another configured list lacks what is on ours. Whoever is at it goes on; if nobody is, it begins anew.
+///
+/// INVARIANT: two servers whose lists differ do not begin each other's pass anew for ever
+/// (`of_two_servers_whose_lists_differ_one_yields`).
+async fn yielded(app: &App, tenant: TenantId, row: &IndexRow, list: [u8; 32]) -> Result<Step, Failure> {
+    const DIFFERS: &str = "another server reindexes by another search.population or fhir.references than this \
+                           one has: give all servers the same";
+    if app.store.restart_search_index(tenant, row, list).await? {
+        tracing::warn!(event = "reindex_begins_anew", message = DIFFERS);
+        return Ok(Step::Going(0, row.total));
+    }
+    tracing::warn!(event = "reindex_yields", message = DIFFERS);
+    Ok(Step::Elsewhere)
+}
+
 /// The next records after a place, with the marks they are to bear; `None` when there are none left.
 async fn batch(
     app: &App,
     (tenant, references): Whose,
     known: &Arc<InForce>,
     from: (i16, Uuid),
+    list: [u8; 32],
 ) -> Result<Option<(ResourceType, Passed)>, Failure> {
     let keys = app.keyring.tenant(tenant)?;
     let view = View { tenant, actor: None, now: app.clock.now() };
@@ -197,7 +211,7 @@ async fn batch(
         let to = (kind.code(), last.at.key);
         let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let marked = marking.of_rows(&view, &rows).await?;
-        return Ok(Some((kind, Passed { from, to, marked, count })));
+        return Ok(Some((kind, Passed { from, to, marked, count, list })));
     }
     Ok(None)
 }

@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use custodia::{clock::Clock, store::cluster::Role};
-use custodia_support::{
-    client::Client,
-    cluster::TestCluster,
-    people::Partner,
-    server::TestServer,
-};
+use custodia_support::{client::Client, cluster::TestCluster, people::Partner, server::TestServer};
 use serde_json::Value;
 
 use crate::clinic::{Clinic, observation, patient};
@@ -54,7 +49,10 @@ async fn what_is_committed_while_somebody_asks_what_is_new_is_on_one_of_two_answ
         ("/fhir/Observation/_history", "/fhir/Observation/_history?_since="),
         ("/fhir/_history", "/fhir/_history?_since="),
         ("/fhir/Observation?_lastUpdated=ge2019", "/fhir/Observation?_lastUpdated=ge"),
-        ("/fhir?_type=Observation,Device&_lastUpdated=ge2019", "/fhir?_type=Observation,Device&_lastUpdated=ge"),
+        (
+            "/fhir?_type=Observation,Device&_lastUpdated=ge2019",
+            "/fhir?_type=Observation,Device&_lastUpdated=ge",
+        ),
         ("/fhir/Patient/ann/$everything?_since=2019-01-01", "/fhir/Patient/ann/$everything?_since="),
     ]
     .into_iter()
@@ -107,7 +105,8 @@ async fn what_is_committed_late_is_dated_after_whoever_asked_before() {
     let (_, reader) = answered.await.unwrap();
     let written = written.await.unwrap().json();
     let owner = clinic.server.database().connect(Role::Owner).await;
-    let sql = "SELECT to_char(settled AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM ledger_head";
+    let sql =
+        "SELECT to_char(settled AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') FROM ledger_head";
     let settled: String = owner.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(written["meta"]["lastUpdated"], settled.as_str());
     for path in ["Observation/_history?_since=", "Observation?_lastUpdated=ge"] {

@@ -18,6 +18,7 @@ mod patches;
 mod plans;
 mod profiles;
 mod reindex;
+mod reindex_lists;
 mod searches;
 mod subsets;
 mod systems;

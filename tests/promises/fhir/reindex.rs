@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 
 use crate::clinic::{Clinic, bundle, found, ids};
 
-const REINDEX: &str = "/fhir/SearchParameter/$reindex";
+pub(super) const REINDEX: &str = "/fhir/SearchParameter/$reindex";
 const EYES: &str = "http://x.test/eye-colour";
 const MENTOR: &str = "http://x.test/mentor";
 const COLOURS: [&str; 5] = ["green", "blue", "brown", "grey", "amber"];
 const STRICT: [(&str, &str); 1] = [("prefer", "handling=strict")];
 /// How long something may take that happens within seconds.
-const SOON: Duration = Duration::from_secs(60);
+pub(super) const SOON: Duration = Duration::from_secs(60);
 
 fn parameter(id: &str, code: &str, base: &str, kind: &str, expression: &str) -> Value {
     json!({"resourceType": "SearchParameter", "id": id, "status": "active", "url": format!("http://x.test/{id}"),
@@ -32,12 +32,12 @@ fn parameter(id: &str, code: &str, base: &str, kind: &str, expression: &str) -> 
         "expression": expression})
 }
 
-fn eyes() -> Value {
+pub(super) fn eyes() -> Value {
     let expression = format!("Patient.extension('{EYES}').value.as(Coding)");
     parameter("eyes", "eye-colour", "Patient", "token", &expression)
 }
 
-fn coloured(id: &str, colour: &str, mentor: &str) -> Value {
+pub(super) fn coloured(id: &str, colour: &str, mentor: &str) -> Value {
     json!({"resourceType": "Patient", "id": id, "name": [{"family": "Coloured"}], "extension": [
         {"url": EYES, "valueCoding": {"system": "urn:colours", "code": colour}},
         {"url": MENTOR, "valueReference": {"reference": format!("Practitioner/{mentor}")}}]})
@@ -48,7 +48,7 @@ async fn status(admin: &Client) -> Reply {
 }
 
 /// Asks until it is over; what is in force then.
-async fn ended(admin: &Client) -> Value {
+pub(super) async fn ended(admin: &Client) -> Value {
     let begun = Instant::now();
     loop {
         let reply = status(admin).await;
@@ -67,7 +67,7 @@ async fn reindexed(admin: &Client) -> Value {
     ended(admin).await
 }
 
-async fn sorted(client: &Client, path: &str) -> Vec<String> {
+pub(super) async fn sorted(client: &Client, path: &str) -> Vec<String> {
     let mut all = ids(&client.get_with(path, &STRICT).await.expect(200).json());
     all.sort();
     all
