@@ -21,7 +21,6 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use custodia_audit::{Checkpoint, Control, Edge, Event, Hash, Leaf, Outcome as Ended, Signer, Tile};
-use diesel::sql_types::{BigInt, Binary, SmallInt, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use futures_util::try_join;
 use tokio::sync::{mpsc, oneshot};
@@ -422,23 +421,14 @@ impl Batch<'_> {
         let root = edge.root();
         let checkpoint = Checkpoint { origin: self.origin.to_owned(), size: edge.size(), root };
         let note = signer.sign_checkpoint(&checkpoint).map_err(|_| BatchError::Fatal)?;
-        // INVARIANT: COMMIT is on its way before this statement's answer is seen, so one that moves nothing must fail by
-        // itself: it divides by the number of heads it moved, and what follows in its transaction is rolled back.
-        // `when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored`.
-        let moved = Statement::new(
-            "WITH moved AS (
-                 UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?, settled = ?
-                 WHERE shard = ? AND size = ? AND root = ? RETURNING 1)
-             SELECT 1 / count(*) FROM moved",
-        )
-        .bind::<BigInt, _>(signed(edge.size()))
-        .bind::<Binary, _>(root.0.to_vec())
-        .bind::<Text, _>(note.clone())
-        .bind::<Timestamptz, _>(self.now)
-        .bind::<Timestamptz, _>(settled)
-        .bind::<SmallInt, _>(self.shard)
-        .bind::<BigInt, _>(head.size)
-        .bind::<Binary, _>(head.root.clone());
+        let next = head::Next {
+            size: signed(edge.size()),
+            root: root.0.to_vec(),
+            checkpoint: note.clone(),
+            updated: self.now,
+            settled,
+        };
+        let moved = head::moved(self.shard, head, next);
         // What is left is PostgreSQL's and the disk's: fetches for the next batch can go on beside it.
         self.beat.end();
         let (_, moved, _) = try_join!(

@@ -106,6 +106,37 @@ pub(super) async fn settle(
     Ok(())
 }
 
+/// What a batch makes of the head.
+pub(super) struct Next {
+    pub(super) size: i64,
+    pub(super) root: Vec<u8>,
+    pub(super) checkpoint: String,
+    pub(super) updated: DateTime<Utc>,
+    pub(super) settled: DateTime<Utc>,
+}
+
+/// The statement that moves the head from exactly where it was.
+///
+/// INVARIANT: COMMIT is on its way before this statement's answer is seen, so one that moves nothing must fail by
+/// itself: it divides by the number of heads it moved, and what follows in its transaction is rolled back.
+/// `when_the_log_takes_no_entry_nothing_leaves_and_nothing_is_stored`.
+pub(super) fn moved(shard: i16, head: &Head, next: Next) -> Statement {
+    Statement::new(
+        "WITH moved AS (
+             UPDATE ledger_head SET size = ?, root = ?, checkpoint = ?, updated = ?, settled = ?
+             WHERE shard = ? AND size = ? AND root = ? RETURNING 1)
+         SELECT 1 / count(*) FROM moved",
+    )
+    .bind::<BigInt, _>(next.size)
+    .bind::<Binary, _>(next.root)
+    .bind::<Text, _>(next.checkpoint)
+    .bind::<Timestamptz, _>(next.updated)
+    .bind::<Timestamptz, _>(next.settled)
+    .bind::<SmallInt, _>(shard)
+    .bind::<BigInt, _>(head.size)
+    .bind::<Binary, _>(head.root.clone())
+}
+
 /// Makes the head of a new log, and checks the head of an old one: its origin, its signatures, and that the
 /// entries and tiles in the database make its root. What signs after it comes back, and what continues it if it is closed.
 pub(super) async fn prepare(
