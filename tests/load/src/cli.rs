@@ -153,6 +153,12 @@ pub(crate) struct ShapesOptions {
     /// Which searches; all without it.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) scope: Vec<Scope>,
+    /// Only those with one of these in their names.
+    #[arg(long)]
+    pub(crate) only: Vec<String>,
+    /// Where the ids of what was loaded are written; if the file is there, nothing is loaded and they are read.
+    #[arg(long)]
+    pub(crate) world: Option<PathBuf>,
     /// About how many resources to load before.
     #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(3_000..=SEED_MAX))]
     pub(crate) resources: u64,

@@ -2,10 +2,12 @@
 //!
 //! Imports `random`. Every value is a function of the record's number, so that a search can be made to hit or to miss.
 
+use serde::{Deserialize, Serialize};
+
 use crate::random::Random;
 
 /// How many there are of each; a twentieth of the whole can be asked for as well.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Size {
     pub(crate) organizations: u64,
     pub(crate) practitioners: u64,

@@ -3,9 +3,12 @@
 //! Imports `caller`, `client`, `cli`, `deck`, `demo`, `fault`, `floor`, `gauge`, `measure`, `random`, `workload`, `world`.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     caller::Caller,
@@ -31,6 +34,7 @@ const WARMUP: Duration = Duration::from_secs(1);
 mod table;
 
 /// The ids of a population.
+#[derive(Serialize, Deserialize)]
 struct World {
     size: Size,
     organizations: Vec<String>,
@@ -55,27 +59,41 @@ pub(crate) async fn shapes(options: &ShapesOptions) -> Result<Vec<String>, Fault
     let size = Size::of(options.resources);
     let url = demo.database_owner.as_deref().or(demo.database.as_deref());
     let url = url.ok_or_else(|| Fault::refused("the demo does not say where its database is"))?;
-    let (bytes, began) = (floor::database_bytes(url).await?, Instant::now());
-    let world = Arc::new(World::load(&Caller::partner(&demo, "importer")?, size, &asks, options.seed).await?);
-    let (grown, took) = (floor::database_bytes(url).await? - bytes, began.elapsed().as_secs_f64());
-    let records = size.records() as f64;
+    let world = match options.world.as_ref().filter(|file| file.exists()) {
+        Some(file) => {
+            let text = fs::read(file).map_err(Fault::io("read", file))?;
+            serde_json::from_slice(&text).map_err(|_| Fault::Json("the file of --world"))?
+        }
+        None => {
+            let (bytes, began) = (floor::database_bytes(url).await?, Instant::now());
+            let world = World::load(&Caller::partner(&demo, "importer")?, size, &asks, options.seed).await?;
+            let (grown, took) = (floor::database_bytes(url).await? - bytes, began.elapsed().as_secs_f64());
+            let records = size.records() as f64;
+            say(&format!(
+                "{records} resources in {took:.1} s: {:.0} a second, {:.2} MB for each 1,000\n",
+                records / took,
+                grown as f64 / records / 1e3,
+            ))?;
+            if let Some(file) = &options.world {
+                let text = serde_json::to_vec(&world).map_err(|_| Fault::Json("the ids"))?;
+                fs::write(file, text).map_err(Fault::io("write", file))?;
+            }
+            world
+        }
+    };
+    let world = Arc::new(world);
     say(&format!(
-        "{records} resources in {took:.1} s: {:.0} a second, {:.2} MB for each 1,000\n{:<58} {:>8} {:>7} {:>7} {:>7} {:>7}   cpu us: server postgres\n",
-        records / took,
-        grown as f64 / records / 1e3,
-        "search",
-        "req/s",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "max ms"
+        "{:<58} {:>8} {:>7} {:>7} {:>7} {:>7}   cpu us: server postgres\n",
+        "search", "req/s", "p50 ms", "p95 ms", "p99 ms", "max ms"
     ))?;
     let caller = Caller::person(&demo, "physician").await?;
     let gauge = Gauge::new(Some(demo.pid), demo.postgres_pid);
     let mut misses = Vec::new();
-    for shape in
-        table::SHAPES.iter().filter(|shape| options.scope.is_empty() || options.scope.contains(&shape.scope))
-    {
+    let asked = |shape: &&Shape| {
+        (options.scope.is_empty() || options.scope.contains(&shape.scope))
+            && (options.only.is_empty() || options.only.iter().any(|part| shape.name.contains(part.as_str())))
+    };
+    for shape in table::SHAPES.iter().filter(asked) {
         let plan = Plan {
             draw: shape.draw(&world),
             bulk: None,
