@@ -6,7 +6,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use quick_cache::sync::Cache;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     anchor::Anchors,
@@ -43,6 +44,10 @@ pub struct App {
     pub population: Vec<String>,
     /// Told when a reindex begins here.
     pub reindex: Notify,
+    /// How many searches go over records at once; the others wait in line.
+    pub seats: Semaphore,
+    /// Whether few records bore the marks of a search when it was asked last: how to begin, never what to find.
+    pub few: Cache<u64, bool>,
     /// The parameters that narrow a search within one patient's records.
     pub own: OwnList,
     /// What happens to references that lead nowhere.

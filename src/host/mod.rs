@@ -24,8 +24,9 @@ mod tasks;
 use std::{net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, Semaphore, oneshot},
     task::JoinHandle,
 };
 
@@ -69,6 +70,15 @@ use crate::{
     terminology::TerminologyServer,
     watch::{Metrics, Readiness},
 };
+
+/// Of so many searches it is remembered whether few records bear their marks.
+const SEARCHES_REMEMBERED: usize = 10_000;
+/// Searches that go over records at once, for each processor: one computes while another waits for the database.
+const SEATS_OF_A_PROCESSOR: usize = 2;
+
+fn seats() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(SEATS_OF_A_PROCESSOR)
+}
 
 /// How the portal door speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +219,8 @@ fn assemble(
         started: clock.now(),
         clock,
         integrity: config.fhir.integrity(),
+        few: Cache::new(SEARCHES_REMEMBERED),
+        seats: Semaphore::new(seats()),
         terminology: TerminologyServer::open(&config.terminology, base.as_str())?,
         own: OwnList::of(Listed::own(&searches)),
         r4: Arc::new(InForce::of_r4(searches, listed)),

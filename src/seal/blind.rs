@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// Changes when marks are made otherwise; every server that finds another one makes them anew.
-pub const GENERATION: u8 = 3;
+pub const GENERATION: u8 = 4;
 
 /// A mark as it stands in the database: the only thing that is bound to its column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlindMark(i64);
 
 impl BlindMark {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use uuid::Uuid;
@@ -77,12 +77,13 @@ impl Marks {
     }
 }
 
+/// Records, in two columns of one row: thousands of rows would cost more than what is in them.
 #[derive(QueryableByName)]
-struct Stood {
-    #[diesel(sql_type = Timestamptz)]
-    updated: DateTime<Utc>,
-    #[diesel(sql_type = SqlUuid)]
-    key: Uuid,
+struct Bore {
+    #[diesel(sql_type = Nullable<Array<Timestamptz>>)]
+    updated: Option<Vec<DateTime<Utc>>>,
+    #[diesel(sql_type = Nullable<Array<SqlUuid>>)]
+    keys: Option<Vec<Uuid>>,
 }
 
 #[derive(QueryableByName)]
@@ -108,8 +109,15 @@ struct Digest {
 /// The marks find the records, and tenant and type are looked at afterwards: a plan by the primary key would read all
 /// of a type. (`+ 0` keeps that key out of the plan; a mark is a tenant's and a type's already.)
 pub const MARKED: &str = "
-SELECT m.updated, m.key FROM search_mark m
-WHERE m.marks && ? AND m.marks && ? AND m.tenant + 0 = ? AND m.type + 0 = ? LIMIT ?";
+SELECT array_agg(h.updated) AS updated, array_agg(h.key) AS keys FROM (
+  SELECT m.updated, m.key FROM search_mark m
+  WHERE m.marks && ? AND m.marks && ? AND m.tenant + 0 = ? AND m.type + 0 = ? LIMIT ?) h";
+
+/// The same of one list: to look for it twice would cost twice as much.
+pub const MARKED_ONCE: &str = "
+SELECT array_agg(h.updated) AS updated, array_agg(h.key) AS keys FROM (
+  SELECT m.updated, m.key FROM search_mark m
+  WHERE m.marks && ? AND m.tenant + 0 = ? AND m.type + 0 = ? LIMIT ?) h";
 
 const ALL: &str = "
 SELECT 0 AS position, r.tenant, r.type AS kind, r.key, r.version, r.updated, r.deleted, r.owner, r.owner_version,
@@ -126,7 +134,7 @@ WHERE k.before < 33554432
 ORDER BY r.type, r.key";
 
 impl Store {
-    /// Time and key of the records that bear a mark of each of two lists, at most `limit`, in no order.
+    /// Time and key of the records that bear a mark of each list, at most `limit`, in no order.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
@@ -134,20 +142,24 @@ impl Store {
         &self,
         tenant: TenantId,
         kind: ResourceType,
-        marks: [&[BlindMark]; 2],
+        (one, other): (&[BlindMark], Option<&[BlindMark]>),
         limit: i64,
     ) -> Result<Vec<(DateTime<Utc>, Uuid)>, StoreError> {
         let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
-        let [one, other] = marks;
-        let rows: Vec<Stood> = Statement::new(MARKED)
-            .bind::<Array<BigInt>, _>(bits(one))
-            .bind::<Array<BigInt>, _>(bits(other))
+        let first = Statement::new(if other.is_some() { MARKED } else { MARKED_ONCE });
+        let first = first.bind::<Array<BigInt>, _>(bits(one));
+        let both = match other {
+            Some(other) => first.bind::<Array<BigInt>, _>(bits(other)),
+            None => first,
+        };
+        let rows: Vec<Bore> = both
             .bind::<Integer, _>(tenant.0)
             .bind::<SmallInt, _>(kind.code())
             .bind::<BigInt, _>(limit)
             .load(&mut self.connection().await?)
             .await?;
-        Ok(rows.into_iter().map(|row| (row.updated, row.key)).collect())
+        let pairs = |row: Bore| row.updated.unwrap_or_default().into_iter().zip(row.keys.unwrap_or_default());
+        Ok(rows.into_iter().flat_map(pairs).collect())
     }
 
     /// The records of any type that bear a mark, at most `limit`, in no order.

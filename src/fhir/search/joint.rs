@@ -1,4 +1,6 @@
-//! The marks of composite parameters: one for each way in which a part of a record meets all components at once.
+//! The marks of composite parameters: one for each way in which a part meets all components, and one of its first.
+//!
+//! A range of values is many marks and a code is one: whoever goes from record to record looks for the code first.
 //!
 //! May import only std, `serde_json` and what stands beside it in `fhir`.
 
@@ -39,8 +41,13 @@ pub(super) fn of_parts<'a>(
                 }
                 marks
             });
-            match product(components.collect(), JOINT_MAX) {
-                Some(marks) => marks.into_iter().for_each(&mut *visit),
+            let components: Vec<Vec<Mark<'a>>> = components.collect();
+            let first = components.first().cloned().unwrap_or_default();
+            match product(components, JOINT_MAX) {
+                Some(marks) if marks.is_empty() => {}
+                Some(marks) => {
+                    first.into_iter().map(|mark| Mark::Joint(vec![mark])).chain(marks).for_each(&mut *visit)
+                }
                 None => visit(EVERYTHING),
             }
         });
@@ -56,6 +63,18 @@ pub(super) fn of_terms(parts: &[Part], terms: &[Term], most: usize) -> Option<Ve
                 of_term((component.kind, &component.paths), &[], Modifier::None, term)
             });
         marks.extend(product(components.collect::<Option<_>>()?, most)?);
+    }
+    marks.dedup();
+    Some(marks)
+}
+
+/// The marks of first components of which a part bears one if it meets the terms; `None` as with [`of_terms`].
+pub(super) fn of_first_terms(parts: &[Part], terms: &[Term]) -> Option<Vec<Mark<'static>>> {
+    let mut marks = vec![EVERYTHING];
+    for part in parts {
+        let (component, term) = part.components.iter().zip(terms).next()?;
+        let of_first = of_term((component.kind, &component.paths), &[], Modifier::None, term)?;
+        marks.extend(of_first.into_iter().map(|mark| Mark::Joint(vec![mark])));
     }
     marks.dedup();
     Some(marks)

@@ -16,7 +16,7 @@
 //!
 //! | number, quantity | for its lower end and its upper: the rung it stands on ([`super::rungs`]) and the spans of 8, 64, 512 and 4,096 |
 //! | quantity of a unit of UCUM | the same of what it measures ([`super::ucum`]) |
-//! | composite | what its components have, in every combination within one part |
+//! | composite | what its components have, in every combination within one part, and what the first has |
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -35,7 +35,7 @@ use super::fold::fold;
 use super::grams;
 use super::holds::{interval, local, texts};
 use super::index::{Compiled, Searches, Source};
-use super::joint::{of_parts, of_terms};
+use super::joint::{of_first_terms, of_parts, of_terms};
 use super::lists::{DEFAULT, Named, OWN, can_be_listed};
 use super::parameters::Kind;
 use super::path::{Datatype, Path};
@@ -238,6 +238,20 @@ impl Listed {
             Filter::Missing(..) | Filter::Chain(_) | Filter::Has(_) | Filter::Not(_) => return None,
         };
         (found.len() <= ASKED_MAX).then_some(found)
+    }
+
+    /// Of a composite, the marks of its first component alone, of which every match bears one too: fewer, and more bear them.
+    #[must_use]
+    pub fn first_of<'f>(&self, filter: &'f Filter) -> Option<Vec<(&'f Compiled, Mark<'static>)>> {
+        let Filter::Values(values) = filter else { return None };
+        let Source::Composite(parts) = &values.parameter.source else { return None };
+        self.asked(values)?;
+        let mut found = Vec::new();
+        for term in &values.any {
+            let Term::Composite(terms) = term else { return None };
+            found.extend(of_first_terms(parts, terms)?);
+        }
+        Some(found.into_iter().map(|mark| (values.parameter.as_ref(), mark)).collect())
     }
 
     /// Whether the texts of a parameter are marked piece by piece.

@@ -51,6 +51,27 @@ fn asked(listed: &Listed, query: &Query) -> Option<Vec<Mark<'static>>> {
     }
 }
 
+/// Whether a match bears a mark of its composite's first component; of what is no composite there is none.
+fn bears_first(listed: &Listed, query: &Query, resource: &Value) -> bool {
+    let filter = query.filters.first().unwrap();
+    listed.first_of(filter).is_none_or(|first| {
+        marks(listed, resource).iter().any(|(_, mark)| first.iter().any(|(_, wanted)| wanted == mark))
+    })
+}
+
+#[test]
+fn a_composite_is_walked_by_its_first_component() {
+    let query = query("Observation", "code-value-quantity=c$gt5,d$lt3");
+    let first = everything().first_of(query.filters.first().unwrap()).unwrap();
+    let code = |code: &'static str| Mark::Joint(vec![Mark::Code(code.into())]);
+    let found: Vec<Mark<'_>> = first.into_iter().map(|(_, mark)| mark).collect();
+    for wanted in [code("c"), code("d"), Mark::Joint(Vec::new())] {
+        assert!(found.contains(&wanted), "{found:?}");
+    }
+    // Two parts of it, each with the mark of one that has too many, and two codes.
+    assert!(found.len() <= 4, "{found:?}");
+}
+
 #[test]
 fn the_default_list_names_parameters_there_are() {
     let listed = Listed::of(searches(), &[]).unwrap();
@@ -227,6 +248,7 @@ proptest! {
             if query.holds(&resource) {
                 let wanted = asked(listed, &query).unwrap();
                 prop_assert!(marks(listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{code}{prefix}{asked_for} {resource}");
+                prop_assert!(bears_first(listed, &query, &resource), "{code}{prefix}{asked_for} {resource}");
             }
         }
     }
@@ -288,6 +310,7 @@ proptest! {
             if query.holds(&resource) {
                 let wanted = asked(listed, &query).unwrap();
                 prop_assert!(marks(listed, &resource).iter().any(|(_, mark)| wanted.contains(mark)), "{text} {resource}");
+                prop_assert!(bears_first(listed, &query, &resource), "{text} {resource}");
             }
         }
     }

@@ -3,6 +3,8 @@
 //! Few bear a rare mark: they are found by it, all at once. Of a common one (a status, a category) the newest are
 //! wanted, which a walk from the newest record on meets soon. Which of the two a mark is shows at the start of the walk.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -13,7 +15,11 @@ use super::{
     hunt::{Hunt, undeclared},
     too_costly,
 };
-use crate::{fhir::search::Narrowness, seal::BlindMark, store::row::Row};
+use crate::{
+    fhir::search::{Compiled, Mark, Narrowness},
+    seal::BlindMark,
+    store::row::Row,
+};
 
 /// The place of a record in the order of updates.
 pub(super) type Place = (DateTime<Utc>, Uuid);
@@ -25,7 +31,9 @@ const STRETCH_FIRST: i64 = 64;
 /// Records a stretch passes at the most.
 const STRETCH_MAX: i64 = 16_384;
 /// A walk that has so many records ahead of it, as far as can be told, first asks whether few bear the mark.
-const AHEAD_MAX: i64 = 1_000;
+const AHEAD_MAX: i64 = 1_450;
+/// The same if it was short the last time, or they were not few.
+const AHEAD_KNOWN_MAX: i64 = 2 * AHEAD_MAX;
 /// Of few, so many are looked up at once at the least.
 const LOOKED_UP_LEAST: usize = 16;
 /// Records that the walk to one page's end passes at the most.
@@ -33,14 +41,23 @@ const WALKED_MAX: i64 = 1_000_000;
 
 /// What is asked for, as marks: one of each list.
 pub(super) struct Marked {
-    lists: (Vec<BlindMark>, Vec<BlindMark>),
+    lists: (Vec<BlindMark>, Option<Vec<BlindMark>>),
+    /// What goes before the lists on a walk from record to record: fewer marks, that more records bear.
+    before: Option<Vec<BlindMark>>,
     /// The records that bear them if they are few, newest first; `None` inside if they are not.
     few: OnceCell<Option<Vec<Place>>>,
+    /// Stands for tenant, type and marks: under it is remembered whether few bore them.
+    name: u64,
 }
 
 impl Marked {
-    fn lists(&self) -> [&[BlindMark]; 2] {
-        [&self.lists.0, &self.lists.1]
+    /// For a walk: the first list is looked for first.
+    fn walked(&self) -> [&[BlindMark]; 2] {
+        let (one, other) = &self.lists;
+        match &self.before {
+            Some(before) => [before, one],
+            None => [one, other.as_ref().unwrap_or(one)],
+        }
     }
 }
 
@@ -65,8 +82,14 @@ impl Hunt<'_> {
         groups.sort_by_key(Vec::len);
         let mut groups = groups.into_iter();
         let Some(first) = groups.next() else { return Ok(()) };
-        let second = groups.next().unwrap_or_else(|| first.clone());
-        self.marked = Some(Marked { lists: (first, second), few: OnceCell::new() });
+        let second = groups.next();
+        // A composite that narrows alone; of two filters the shorter list is looked for first already.
+        let composite = || self.query.filters.iter().find_map(|filter| listed.first_of(filter));
+        let before = if second.is_none() { composite() } else { None };
+        let mark = |(parameter, mark): &(&Compiled, Mark<'_>)| keys.mark(parameter, mark);
+        let before = before.map(|marks| marks.iter().map(mark).collect());
+        let name = named(&(self.scout.view.tenant.0, self.query.kind.code(), &first, &second));
+        self.marked = Some(Marked { lists: (first, second), before, few: OnceCell::new(), name });
         Ok(())
     }
 
@@ -84,9 +107,13 @@ impl Hunt<'_> {
         start: Option<Place>,
         limit: i64,
     ) -> Result<Vec<Row>, Failure> {
-        if let Some(Some(few)) = marked.few.get() {
+        let last_time = self.scout.app.few.get(&marked.name);
+        if (marked.few.initialized() || last_time == Some(true))
+            && let Some(few) = self.few(marked).await?
+        {
             return self.of_few(few, start, limit).await;
         }
+        let ahead_max = if last_time == Some(false) { AHEAD_KNOWN_MAX } else { AHEAD_MAX };
         let mut after = start;
         let (store, view) = (&self.scout.app.store, &self.scout.view);
         let (mut found, mut stretch, mut walked) = (Vec::new(), STRETCH_FIRST, 0);
@@ -96,16 +123,19 @@ impl Hunt<'_> {
             let end = store.place_after(view, &self.narrowing(after, limit), stretch).await?;
             let down_to = end.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
             found.extend(
-                store.newest_marked(view, self.narrowing(after, wanted), marked.lists(), down_to).await?,
+                store.newest_marked(view, self.narrowing(after, wanted), marked.walked(), down_to).await?,
             );
             if count(&found) >= limit {
+                if walked <= AHEAD_MAX && !marked.few.initialized() {
+                    self.scout.app.few.insert(marked.name, false);
+                }
                 return Ok(found);
             }
             let Some(place) = end else { return Ok(found) };
             walked += stretch;
             // As far as can be told, this many records fill the page.
             let ahead = (limit - count(&found)).saturating_mul(walked) / count(&found).max(1);
-            if ahead > AHEAD_MAX
+            if ahead > ahead_max
                 && let Some(few) = self.few(marked).await?
             {
                 // What was found on the way is among them.
@@ -141,7 +171,9 @@ impl Hunt<'_> {
         let few = marked.few.get_or_try_init(|| async {
             let (app, tenant) = (self.scout.app, self.scout.view.tenant);
             let most = i64::try_from(FEW_MAX).unwrap_or(i64::MAX).saturating_add(1);
-            let mut found = app.store.marked(tenant, self.query.kind, marked.lists(), most).await?;
+            let (one, other) = (marked.lists.0.as_slice(), marked.lists.1.as_deref());
+            let mut found = app.store.marked(tenant, self.query.kind, (one, other), most).await?;
+            app.few.insert(marked.name, found.len() <= FEW_MAX);
             if found.len() > FEW_MAX {
                 return Ok::<_, Failure>(None);
             }
@@ -171,6 +203,13 @@ impl Hunt<'_> {
         }
         Ok(self.scout.app.store.candidates(&self.scout.view, narrowing).await?)
     }
+}
+
+/// A number that stands for something in this process.
+fn named(what: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn count(rows: &[Row]) -> i64 {

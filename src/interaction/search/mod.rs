@@ -14,6 +14,7 @@ mod hunt;
 mod include;
 mod marks;
 mod named;
+mod seats;
 mod system;
 
 pub(super) use named::note_all;
@@ -43,6 +44,7 @@ use crate::{
 use cursor::Position;
 use follow::Scout;
 use hunt::Hunt;
+use seats::seated;
 
 /// The most records the searches of one request open, those they follow links to among them.
 pub const OPENED_MAX: usize = 10_000;
@@ -124,8 +126,12 @@ async fn to_its_end(
         query.compartment = compartment.cloned();
         let after = position(&scout, &query)?;
         settle(&scout, &query).await?;
-        let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
-        let included = include::gather(&scout, &query, &matches.page).await?;
+        let (matches, included) = seated(&app.seats, async {
+            let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
+            let included = include::gather(&scout, &query, &matches.page).await?;
+            Ok::<_, Failure>((matches, included))
+        })
+        .await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
             released.extend(read);

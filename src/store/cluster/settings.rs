@@ -88,6 +88,8 @@ wal_level = replica
 max_wal_senders = 3
 # A young database has no statistics, and plans without them read far too much: they are gathered soon after a first load.
 autovacuum_naptime = 5s
+# The pages a search by marks goes to are few and mostly in memory: to announce each one first costs a third of the search.
+effective_io_concurrency = 0
 # Bodies are sealed, sealed bytes do not compress: it would only cost processor time.
 wal_compression = off
 # Fewer checkpoints write fewer whole pages; recovery replays at most this much.

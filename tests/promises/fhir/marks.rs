@@ -61,6 +61,16 @@ async fn a_mark_of_thousands_pages_through_them_and_a_rare_one_is_found_below_th
     let either = found("status=cancelled,amended").await;
     assert_eq!((either.len(), either[0].as_str()), (3, "amended-0001"), "the newest first");
     assert_eq!(found("status=amended").await.len(), 2);
+    // Whether few bore a mark the last time says how to begin, and not what to find.
+    for status in ["preliminary", "registered", "amended"] {
+        let mut newer = changed.clone();
+        (newer["id"], newer["status"]) = (json!(format!("newer-{status}")), json!(status));
+        clinic.put(&newer).await;
+        let path = format!("/fhir/Observation?status={status}&_count=7");
+        let page = ids(&clinic.importer.get(&path).await.expect(200).json());
+        assert_eq!(page[0], format!("newer-{status}"));
+    }
+    assert_eq!(found("status=amended").await.len(), 3);
     assert_eq!(found("status=amended&status=corrected").await.len(), 0);
 }
 

@@ -6,7 +6,7 @@ use custodia::store::{
     connect::PLANS,
     everything::ABOUT,
     history::OF_TYPES,
-    mark::MARKED,
+    mark::{MARKED, MARKED_ONCE},
     search::{BY_KEY, BY_PATIENT, NEWEST_MARKED},
 };
 use tokio_postgres::Client;
@@ -89,7 +89,9 @@ async fn a_search_walks_the_records_of_its_patients_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marks_find_records_by_their_own_index() {
     let (_clinic, owner) = young().await;
-    must_walk(&plan(&owner, MARKED).await, &["Bitmap Index Scan on search_mark_by_mark"]);
+    for statement in [MARKED, MARKED_ONCE] {
+        must_walk(&plan(&owner, statement).await, &["Bitmap Index Scan on search_mark_by_mark"]);
+    }
     let walk = plan(&owner, NEWEST_MARKED).await;
     let backward = "Index Scan Backward using record_by_update on record";
     must_walk(&walk, &[backward, "using search_mark_pkey on search_mark"]);
