@@ -35,13 +35,18 @@ null-ledger seconds="10" rounds="3":
 verify-long entries="1000000":
     CUSTODIA_LARGE_ENTRIES={{ entries }} cargo test --release -p custodia-audit --test large -- --nocapture
 
-# An export of so many entries, in constant memory.
-export-long entries="10000000":
-    CUSTODIA_LARGE_ENTRIES={{ entries }} cargo test --release --test promises recorded::large -- --nocapture
+# An export of so many entries, in constant memory: in every form (7 KB of disk an entry), or `bundle` alone (2 KB).
+export-long entries="10000000" forms="all":
+    CUSTODIA_LARGE_ENTRIES={{ entries }} CUSTODIA_LARGE_FORMS={{ forms }} cargo test --release --test promises recorded::large -- --nocapture
 
 # Property tests with many more cases than `just test` gives them (proptest reads the variable).
 fuzz-long cases="100000":
     PROPTEST_CASES={{ cases }} cargo test --release
+
+# The formats' parsers under libFuzzer, each target so many seconds: wants a nightly compiler and cargo-fuzz.
+fuzz seconds="180":
+    cd audit && for target in bundle notes witness entries; do \
+        cargo +nightly fuzz run "$target" -- -max_total_time={{ seconds }} -max_len=65536; done
 
 # Random searches against brute force over plaintext; the seed is printed, and CUSTODIA_SEARCH_SEED sets it.
 search-long searches="200000":

@@ -9,6 +9,7 @@ mod cases;
 mod chance;
 mod rotation;
 mod second;
+mod spelt;
 #[expect(dead_code, reason = "each test file uses its own part")]
 #[path = "../support/mod.rs"]
 mod support;
