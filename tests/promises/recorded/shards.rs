@@ -188,6 +188,11 @@ async fn check_versions(database: &TestDatabase, told: &Told) {
         .map(|(at, all)| (*at, all.clone()))
         .collect();
     assert_eq!(versions, written);
+    let homes = "SELECT tenant, count(DISTINCT shard) FROM
+                 (SELECT tenant, shard FROM record UNION ALL SELECT tenant, shard FROM record_version) written GROUP BY tenant";
+    for row in owner.query(homes, &[]).await.unwrap() {
+        assert_eq!(row.get::<_, i64>(1), 1, "tenant {} is written under one head", row.get::<_, i32>(0));
+    }
     for number in 0..usize::try_from(SHARDS).unwrap() {
         assert!(versions.keys().any(|(shard, _)| *shard == number), "log {number} recorded no version");
     }
@@ -274,6 +279,7 @@ async fn ids(auditor: &Client, query: &str) -> Vec<String> {
     while let Some(path) = next {
         let bundle = auditor.get(&path).await.expect(200).json();
         let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+        assert!(found.len() < 10_000, "the same pages come again and again");
         found.extend(entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()));
         let links = bundle["link"].as_array().unwrap();
         let link = links.iter().find(|link| link["relation"] == "next");
