@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Ask, Failure, bookmark, forbidden, malformed, open::open_permitted};
+use super::{
+    Ask, Failure, bookmark, forbidden, malformed,
+    open::{current, open_permitted},
+};
 use crate::{
     answer::Answer,
     app::App,
@@ -23,7 +26,7 @@ use crate::{
     },
     gate::Act,
     ledger::{Audited, Released},
-    refusal::{Refusal, Why},
+    refusal::Refusal,
     seal::{Opened, Plain},
     store::history::Moment,
 };
@@ -70,13 +73,7 @@ pub async fn run(
     let query = Query::parse(query)?;
     let view = ask.view(app);
     let keys = app.keyring.tenant(view.tenant)?;
-    let key = keys.opaque(kind, id.as_str());
-    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
-    let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Read, row).await?;
-    if record.at.deleted {
-        return Err(Refusal::Gone.into());
-    }
+    let (record, permit) = current(app, ask, Act::Read, kind, id).await?;
     let centre = Centre { kind, id, patients: record.patients.clone(), base: &app.base };
     let question = query.question(&centre);
     let after = match &query.cursor {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, binary, hidden};
+use super::{Ask, Failure, binary, hidden};
 use crate::{
     app::App,
-    fhir::kinds::ResourceType,
+    fhir::kinds::{LogicalId, ResourceType},
     gate::{Act, Denied, Facts, Permit, Relations},
     identity::Caller,
     ledger::{Released, Version},
@@ -107,6 +107,22 @@ impl Current {
             Err(other) => Err(other),
         }
     }
+}
+
+/// The current version of a record, by its id, as an act finds it: 404 when it is absent or hidden, 410 when it was deleted.
+pub(super) async fn current(
+    app: &App,
+    ask: &Ask,
+    act: Act,
+    kind: ResourceType,
+    id: &LogicalId,
+) -> Result<(Record, Permit), Failure> {
+    let view = ask.view(app);
+    let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
+    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
+    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
+    let (record, permit) = open_permitted(app, &ask.caller, &view, act, row).await?;
+    if record.at.deleted { Err(Refusal::Gone.into()) } else { Ok((record, permit)) }
 }
 
 /// Opens the current version of a record and asks the gate; a permitted caller learns that a seal is broken, any

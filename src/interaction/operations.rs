@@ -4,8 +4,8 @@ use custodia_audit::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, hold, malformed,
-    open::open_permitted, parse_body, patch, reindex, written,
+    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, hold, malformed, open::current,
+    parse_body, patch, reindex, written,
 };
 use crate::{
     answer::Answer,
@@ -20,7 +20,7 @@ use crate::{
     },
     gate::Act,
     ledger::{Audited, Rejected, Released},
-    refusal::{Refusal, Why},
+    refusal::Refusal,
     seal::Plain,
 };
 
@@ -161,12 +161,7 @@ fn check_profile<'a>(
 
 /// Refuses as a delete would be refused.
 async fn deletable(app: &App, ask: &Ask, kind: ResourceType, id: &LogicalId) -> Result<(), Failure> {
-    let view = ask.view(app);
-    let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
-    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
-    let (record, _permit) = open_permitted(app, &ask.caller, &view, Act::Delete, row).await?;
-    if record.at.deleted { Err(Refusal::Gone.into()) } else { Ok(()) }
+    current(app, ask, Act::Delete, kind, id).await.map(|_| ())
 }
 
 /// `GET [base]/Type/id/$meta`: profiles, tags and security labels of the current version.
@@ -180,14 +175,7 @@ pub async fn meta(
     id: &LogicalId,
 ) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::Read, kind).map_err(forbidden)?;
-    let view = ask.view(app);
-    let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
-    let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-    let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
-    let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Read, row).await?;
-    if record.at.deleted {
-        return Err(Refusal::Gone.into());
-    }
+    let (record, permit) = current(app, ask, Act::Read, kind, id).await?;
     let head = Head { version: record.at.version, updated: record.at.updated, location: None };
     let released = vec![Released { permit, version: record.version() }];
     let answer = record.opened.map_with(&head, |Plain { json, .. }, head| {

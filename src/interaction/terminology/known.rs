@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::{
     Ask, Failure,
-    open::{Record, open_permitted},
+    open::{Record, current},
     search,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     },
     gate::Act,
     ledger::Released,
-    refusal::{Refusal, Why},
+    refusal::Refusal,
     terminology::QUESTIONS_MAX,
 };
 
@@ -134,14 +134,7 @@ impl Known {
         kind: ResourceType,
         id: &LogicalId,
     ) -> Result<String, Failure> {
-        let view = ask.view(app);
-        let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
-        let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
-        let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
-        let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Read, row).await?;
-        if record.at.deleted {
-            return Err(Refusal::Gone.into());
-        }
+        let (record, permit) = current(app, ask, Act::Read, kind, id).await?;
         let (mut resource, released) = record.revise(permit)?;
         self.released.push(released);
         // Under a url of its own, so that a set of R4 of the same url does not answer in its place.

@@ -27,7 +27,7 @@ async fn ids(client: &Client, path: &str) -> Vec<String> {
 }
 
 /// Waits until a query of the owner's says so.
-async fn until(clinic: &Clinic, sql: &str) {
+pub(super) async fn until(clinic: &Clinic, sql: &str) {
     let owner = clinic.server.database().connect(Role::Owner).await;
     for _ in 0..500 {
         if owner.query_one(sql, &[]).await.unwrap().get(0) {
@@ -38,7 +38,7 @@ async fn until(clinic: &Clinic, sql: &str) {
     panic!("it never came to be: {sql}");
 }
 
-const WAITS: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+pub(super) const WAITS: &str = "SELECT EXISTS (SELECT 1 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
                      WHERE a.datname = current_database() AND NOT l.granted)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use custodia::{fhir::kinds::ResourceType, store::cluster::Role};
 use custodia_support::people::Person;
 use serde_json::{Value, json};
 
@@ -116,6 +117,45 @@ async fn a_walk_misses_nothing_that_was_there_while_others_write() {
     let distinct: BTreeSet<String> = seen.iter().cloned().collect();
     assert_eq!(distinct.len(), seen.len(), "nothing twice");
     assert!(there.is_subset(&distinct), "missed {:?}", there.difference(&distinct));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_by_marks_misses_nothing_when_records_leave_the_stretch_it_is_in() {
+    let clinic = Clinic::listing(&["Observation.code"]).await;
+    // Oldest first: so many that the walk's first stretch is the last two.
+    for (prefix, code, count) in [("old", "x", 60), ("wanted", "m", 20), ("first", "m", 10), ("new", "x", 54)]
+    {
+        let coded = |n: usize| {
+            let mut one = observation(&format!("{prefix}-{n:02}"), "ann", "x");
+            one["code"] = json!({"coding": [{"system": "urn:codes", "code": code}]});
+            one
+        };
+        let all: Vec<(String, Value)> =
+            (0..count).map(|n| (format!("Observation/{prefix}-{n:02}"), coded(n))).collect();
+        let puts: Vec<_> = all.iter().map(|(url, one)| ("PUT", url.as_str(), Some(one.clone()))).collect();
+        let _stored = clinic.importer.post("/fhir", &bundle("transaction", &puts)).await.expect(200);
+    }
+    // Where the stretch ends is known, its records are not: twenty of them go in between.
+    let mut holder = clinic.server.database().connect(Role::Owner).await;
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE search_mark IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let importer = clinic.importer.clone();
+    let found = tokio::spawn(async move {
+        importer.get("/fhir/Observation?code=urn:codes|m&_count=100").await.expect(200).json()
+    });
+    super::late::until(&clinic, super::late::WAITS).await;
+    let gone = held
+        .execute(
+            "UPDATE record SET deleted = true WHERE (tenant, type, key) IN (
+                 SELECT tenant, type, key FROM record WHERE type = $1 AND updated = (
+                     SELECT max(updated) FROM record WHERE type = $1) LIMIT 20)",
+            &[&ResourceType::OBSERVATION.code()],
+        )
+        .await
+        .unwrap();
+    assert_eq!(gone, 20);
+    held.commit().await.unwrap();
+    assert_eq!(ids(&found.await.unwrap()).len(), 30, "each that was there throughout");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
