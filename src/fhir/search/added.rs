@@ -215,9 +215,25 @@ fn wrong(member: &str, code: IssueCode, what: impl Into<Cow<'static, str>>) -> P
     Problem::error(code, what).by("search-parameter.compiles").at(format!("SearchParameter.{member}"))
 }
 
-/// Whether a parameter that a tenant adds looks where another looks, or inside it.
+/// Whether a parameter that a tenant adds looks where another looks, or inside it, be it only to choose.
 pub(super) fn looks_into(added: &Compiled, other: &Compiled) -> bool {
-    added.paths().iter().any(|path| other.paths().iter().any(|known| path.steps.starts_with(&known.steps)))
+    let known: Vec<Vec<&str>> = other.paths().iter().flat_map(|path| places(&path.steps)).collect();
+    let mut looked = added.paths().iter().flat_map(|path| places(&path.steps));
+    looked.any(|place| known.iter().any(|known| place.starts_with(known)))
+}
+
+/// The places a path goes to, by the names on the way: of what it chooses by, and of what it finds.
+fn places(steps: &[Step]) -> Vec<Vec<&str>> {
+    let (mut way, mut found) = (Vec::new(), Vec::new());
+    for step in steps {
+        match step {
+            Step::Member(name) => way.push(name.as_ref()),
+            Step::Equals(name, _) => found.push([way.as_slice(), &[name.as_ref()]].concat()),
+            Step::First | Step::Names(_) => {}
+        }
+    }
+    found.push(way);
+    found
 }
 
 /// Whether it looks into one of these extensions, by the ends of their URLs.

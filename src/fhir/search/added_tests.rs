@@ -138,6 +138,7 @@ fn own_parameters_are_marked_when_listed_and_never_when_they_tell_much() {
     let all = [
         eyes.clone(),
         parameter("sex", &["Patient"], "token", "Patient.gender"),
+        parameter("men", &["Patient"], "string", "Patient.where(gender='male').name"),
         parameter("dead", &["Patient"], "token", "Patient.deceased.as(boolean)"),
         parameter("label", &["Patient"], "token", "Patient.meta.security"),
         parameter("race", &["Patient"], "token", race),
@@ -145,18 +146,19 @@ fn own_parameters_are_marked_when_listed_and_never_when_they_tell_much() {
         // A name that is on the default list is R4's there.
         parameter("encounter", &["Patient"], "token", EYES),
         parameter("sex", &["Practitioner"], "token", "Practitioner.gender"),
+        parameter("men", &["Practitioner"], "string", "Practitioner.where(gender='male').name"),
     ];
     let marked = |population: &[&str]| {
         let known = known(population, &all, Stage::Standing, &[]);
         let added = known.added().filter(|one| known.listed.has(one));
         added.map(|one| format!("{}.{}", one.of.name(), one.code)).collect::<Vec<_>>()
     };
-    assert_eq!(marked(&[]), ["Practitioner.sex"], "of what is about nobody, everything");
-    assert_eq!(marked(&["added:Patient.eyes", "added:Patient.sex"]), ["Patient.eyes", "Practitioner.sex"]);
-    assert_eq!(
-        marked(&["all"]),
-        ["Patient.encounter", "Patient.eyes", "Patient.identifier-system", "Practitioner.sex"]
-    );
+    let of_nobody = ["Practitioner.men", "Practitioner.sex"];
+    assert_eq!(marked(&[]), of_nobody, "of what is about nobody, everything");
+    let eyes = [&["Patient.eyes"][..], &of_nobody].concat();
+    assert_eq!(marked(&["added:Patient.eyes", "added:Patient.sex"]), eyes);
+    let others = ["Patient.encounter", "Patient.eyes", "Patient.identifier-system"];
+    assert_eq!(marked(&["all"]), [&others[..], &of_nobody].concat());
     let searches = Searches::compile(loaded());
     for wrong in ["added:Patient.birthdate", "added:Nothing.eyes", "added:eyes", "Patient.eyes"] {
         assert_eq!(Listed::of(&searches, &[wrong.to_owned()]).err().as_deref(), Some(wrong));
