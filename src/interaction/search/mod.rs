@@ -161,7 +161,7 @@ fn position(scout: &Scout<'_>, query: &Query) -> Result<Option<Position>, Failur
 /// The current records of a type that a query finds and the caller may see, newest first, at most `most`: what
 /// conditional interactions stand on (FHIR R4 http.html#ccreate).
 ///
-/// Nothing of it is disclosed, and every permit is for [`Act::Search`]. The query must hold a filter, and nothing
+/// Nothing of it is disclosed, and every permit is for [`crate::gate::Act::Search`]. The query must hold a filter, and nothing
 /// in it is left out: a condition that is not understood must not come to mean any record.
 ///
 /// # Errors
