@@ -258,17 +258,14 @@ async fn remarked(
     (tenant, generation): (TenantId, i64),
     marked: &[(Place, i32, Vec<BlindMark>)],
 ) -> diesel::QueryResult<bool> {
-    // Locked until the marks are in: a turn waits for them, and what it goes over afterwards it marks anew.
-    let found: Vec<Generation> =
-        Statement::new("SELECT i.generation FROM search_index i WHERE i.tenant = ? FOR SHARE")
-            .bind::<Integer, _>(tenant.0)
-            .load(&mut &*connection)
-            .await?;
-    if found.into_iter().next().map_or(0, |row| row.generation) != generation {
-        return Ok(false);
-    }
     set(connection, marked).await?;
-    Ok(true)
+    // Asked last, with the records locked. A turn that this does not see goes over these records after us; one that it
+    // sees may have gone over them before.
+    let found: Vec<Generation> = Statement::new("SELECT i.generation FROM search_index i WHERE i.tenant = ?")
+        .bind::<Integer, _>(tenant.0)
+        .load(&mut &*connection)
+        .await?;
+    Ok(found.into_iter().next().map_or(0, |row| row.generation) == generation)
 }
 
 pub(super) async fn set(

@@ -5,7 +5,7 @@
 
 use super::{
     Asked, Failure, Found, Hunt, Known, Looked, Position, Scout, answer, hunt::Matches, include, named,
-    position, settle,
+    position, seats::seated, settle,
 };
 use crate::{
     answer::Answer,
@@ -37,8 +37,12 @@ pub async fn of_system(
         let first = queries.first().ok_or(Refusal::Internal)?;
         let after = position(&scout, first)?;
         settle(&scout, first).await?;
-        let matches = merge(&scout, &queries, after.as_ref()).await?;
-        let included = include::gather(&scout, first, &matches.page).await?;
+        let (matches, included) = seated(&app.seats, async {
+            let matches = merge(&scout, &queries, after.as_ref()).await?;
+            let included = include::gather(&scout, first, &matches.page).await?;
+            Ok::<_, Failure>((matches, included))
+        })
+        .await?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, first, matches, included)?;
             released.extend(known.map(|known| known.released).unwrap_or_default());

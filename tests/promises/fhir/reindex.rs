@@ -61,6 +61,26 @@ pub(super) async fn ended(admin: &Client) -> Value {
     }
 }
 
+/// From here on the second batch dies as it commits, again and again, wherever it runs, until table `fault` is empty.
+/// `also` is what else is tested of each step, in PL/pgSQL.
+pub(super) async fn break_second_batch(clinic: &Clinic, also: &str) {
+    let function = format!(
+        "CREATE FUNCTION breaks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {also}
+             IF EXISTS (SELECT 1 FROM fault) AND NEW.passed > OLD.passed AND OLD.passed > 0 THEN
+                 RAISE EXCEPTION 'killed'; END IF;
+             RETURN NEW; END $$"
+    );
+    for sql in [
+        "CREATE TABLE fault (now boolean)",
+        &function,
+        "GRANT SELECT ON fault TO custodia_server",
+        "INSERT INTO fault VALUES (true)",
+        "CREATE TRIGGER breaks BEFORE UPDATE ON search_index FOR EACH ROW EXECUTE FUNCTION breaks()",
+    ] {
+        clinic.sql(sql).await.unwrap();
+    }
+}
+
 async fn reindexed(admin: &Client) -> Value {
     let reply = admin.send(reqwest::Method::POST, REINDEX, &[], "").await.expect(202);
     assert!(reply.header("content-location").unwrap().ends_with(REINDEX));
@@ -220,21 +240,12 @@ async fn a_reindex_that_breaks_off_goes_on_from_its_place_and_misses_nothing_wri
             chunk.iter().map(|url| ("PUT", url.as_str(), Some(coloured(&url[8..], "green", "m0")))).collect();
         let _stored = importer.post("/fhir", &bundle("transaction", &requests)).await.expect(200);
     }
-    // The second batch dies as it commits, again and again, wherever it runs; and none ever begins anew.
-    for sql in [
-        "CREATE FUNCTION breaks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF NEW.generation = OLD.generation AND NEW.passed < OLD.passed THEN
-                 RAISE EXCEPTION 'it began anew'; END IF;
-             IF EXISTS (SELECT 1 FROM fault) AND NEW.passed > OLD.passed AND OLD.passed > 0 THEN
-                 RAISE EXCEPTION 'killed'; END IF;
-             RETURN NEW; END $$",
-        "CREATE TABLE fault (now boolean)",
-        "GRANT SELECT ON fault TO custodia_server",
-        "INSERT INTO fault VALUES (true)",
-        "CREATE TRIGGER breaks BEFORE UPDATE ON search_index FOR EACH ROW EXECUTE FUNCTION breaks()",
-    ] {
-        clinic.sql(sql).await.unwrap();
-    }
+    // None ever begins anew.
+    break_second_batch(
+        &clinic,
+        "IF NEW.generation = OLD.generation AND NEW.passed < OLD.passed THEN RAISE EXCEPTION 'it began anew'; END IF;",
+    )
+    .await;
     let _made = admin.put("/fhir/SearchParameter/eyes", &eyes()).await.expect(201);
     let _begun = admin.send(reqwest::Method::POST, REINDEX, &[], "").await.expect(202);
     let begun = Instant::now();

@@ -4,13 +4,15 @@ use std::time::Instant;
 
 use custodia::{
     clock::Clock,
+    fhir::kinds::ResourceType,
     host,
     interaction::reindex::{RECORDS_AT_ONCE, run_all},
     store::{NIL, cluster::Role, reindex::Passed},
+    tenant::TenantId,
 };
 use custodia_support::people::Person;
 
-use super::reindex::{REINDEX, SOON, coloured, ended, eyes, sorted};
+use super::reindex::{REINDEX, SOON, break_second_batch, coloured, ended, eyes, sorted};
 use crate::clinic::{Clinic, bundle};
 
 /// How far the reindex has come, and of how many lists it is.
@@ -29,19 +31,7 @@ async fn of_two_servers_whose_lists_differ_one_yields() {
     let requests: Vec<_> =
         urls.iter().map(|url| ("PUT", url.as_str(), Some(coloured(&url[8..], "green", "m0")))).collect();
     let _stored = clinic.importer.post("/fhir", &bundle("transaction", &requests)).await.expect(200);
-    // The second batch dies as it commits, wherever it runs.
-    for sql in [
-        "CREATE TABLE fault (now boolean)",
-        "CREATE FUNCTION breaks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF EXISTS (SELECT 1 FROM fault) AND NEW.passed > OLD.passed AND OLD.passed > 0 THEN
-                 RAISE EXCEPTION 'killed'; END IF;
-             RETURN NEW; END $$",
-        "GRANT SELECT ON fault TO custodia_server",
-        "INSERT INTO fault VALUES (true)",
-        "CREATE TRIGGER breaks BEFORE UPDATE ON search_index FOR EACH ROW EXECUTE FUNCTION breaks()",
-    ] {
-        clinic.sql(sql).await.unwrap();
-    }
+    break_second_batch(&clinic, "").await;
     let _made = admin.put("/fhir/SearchParameter/eyes", &eyes()).await.expect(201);
     let _begun = admin.send(reqwest::Method::POST, REINDEX, &[], "").await.expect(202);
     let begun = Instant::now();
@@ -84,4 +74,34 @@ async fn of_two_servers_whose_lists_differ_one_yields() {
     let _in_force = ended(&admin).await;
     other.stop().await.unwrap();
     assert_eq!(sorted(&clinic.importer, "/fhir/Patient?eye-colour=green&_count=1000").await.len(), total);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_made_at_a_start_give_way_to_a_reindex_that_began_meanwhile() {
+    let clinic = Clinic::listing(&["added:Patient.eye-colour"]).await;
+    let admin = clinic.person(Person::Administrator).await;
+    clinic.put(&coloured("ann", "green", "m0")).await;
+    let mut owner = clinic.server.database().connect(Role::Owner).await;
+    let held = owner.transaction().await.unwrap();
+    let kind = ResourceType::PATIENT.code();
+    let asked = "SELECT tenant, type, key::text, version FROM record WHERE type = $1 FOR UPDATE";
+    let row = held.query_one(asked, &[&kind]).await.unwrap();
+    let key = row.get::<_, &str>(2).parse().unwrap();
+    let (tenant, place) = (TenantId(row.get(0)), (row.get(0), row.get(1), key));
+    // It was begun before there was anything to reindex, and waits for the record.
+    let (app, version) = (clinic.server.app().clone(), row.get(3));
+    let late =
+        tokio::spawn(async move { app.store.remark((tenant, 0), vec![(place, version, vec![])]).await });
+    let watch = clinic.server.database().connect(Role::Owner).await;
+    let begun = Instant::now();
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        assert!(begun.elapsed() < SOON, "it does not wait");
+    }
+    let _made = admin.put("/fhir/SearchParameter/eyes", &eyes()).await.expect(201);
+    let _begun = admin.send(reqwest::Method::POST, REINDEX, &[], "").await.expect(202);
+    held.commit().await.unwrap();
+    assert!(!late.await.unwrap().unwrap(), "its marks know nothing of the parameter");
+    let _in_force = ended(&admin).await;
+    assert_eq!(sorted(&clinic.importer, "/fhir/Patient?eye-colour=green").await, ["ann"]);
 }

@@ -276,13 +276,7 @@ async fn a_dump_from_before_there_were_more_logs_is_rolled_forward() {
     back_up(&database).await;
     let mut more = config.clone();
     more.ledger.shards = 3;
-    let open = parts(&more).await.unwrap();
-    for _ in 0..3 {
-        open.ledger.heartbeat().await.unwrap();
-    }
-    open.anchors.round(&open.ledger).await;
-    let before = sizes(&open).await;
-    open.close().await.unwrap();
+    let before = grown(&more).await;
     put_back(&database).await;
     assert_eq!(heads(&database).await.len(), 1);
     let done = host::recover_forward(&more, &Clock::machine(), &|_| ()).await.unwrap();
@@ -290,9 +284,21 @@ async fn a_dump_from_before_there_were_more_logs_is_rolled_forward() {
     // A server that knows of one does not serve a part of it.
     assert!(matches!(parts(&config).await, Err(StartError::Ledger(SetupError::Shards(3)))));
     let open = parts(&more).await.unwrap();
-    let grown: Vec<u64> = before.iter().map(|size| size + 3).collect();
-    assert_eq!(sizes(&open).await, grown, "what was lost, an entry that says so, and this start's two");
+    let expected: Vec<u64> = before.iter().map(|size| size + 3).collect();
+    assert_eq!(sizes(&open).await, expected, "what was lost, an entry that says so, and this start's two");
     open.close().await.unwrap();
+}
+
+/// Lets the logs grow and mirrors them; their sizes.
+async fn grown(config: &Config) -> Vec<u64> {
+    let open = parts(config).await.unwrap();
+    for _ in 0..3 {
+        open.ledger.heartbeat().await.unwrap();
+    }
+    open.anchors.round(&open.ledger).await;
+    let sizes = sizes(&open).await;
+    open.close().await.unwrap();
+    sizes
 }
 
 /// Sizes of the logs.
@@ -308,13 +314,7 @@ async fn sizes(parts: &Parts) -> Vec<u64> {
 async fn each_log_is_guarded_rolled_forward_rotated_and_closed() {
     let (config, database, _folder) = place(2).await;
     back_up(&database).await;
-    let open = parts(&config).await.unwrap();
-    for _ in 0..3 {
-        open.ledger.heartbeat().await.unwrap();
-    }
-    open.anchors.round(&open.ledger).await;
-    let before = sizes(&open).await;
-    open.close().await.unwrap();
+    let before = grown(&config).await;
     put_back(&database).await;
     assert!(matches!(parts(&config).await, Err(StartError::Unanchored(Unanchored::Ahead { .. }))));
     // The second log's mirror alone tells it as well.
