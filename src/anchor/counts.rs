@@ -14,6 +14,8 @@ pub struct AnchorCounts {
     pub(super) fork_alarms: AtomicU64,
     pub(super) damaged_logs: AtomicU64,
     pub(super) recounted_entries: AtomicU64,
+    pub(super) recount_failures: AtomicU64,
+    pub(super) recounted_at: AtomicU64,
 }
 
 impl AnchorCounts {
@@ -57,6 +59,18 @@ impl AnchorCounts {
     #[must_use]
     pub fn recounted_entries(&self) -> u64 {
         self.recounted_entries.load(Ordering::Relaxed)
+    }
+
+    /// Times that a log was not read anew to its end.
+    #[must_use]
+    pub fn recount_failures(&self) -> u64 {
+        self.recount_failures.load(Ordering::Relaxed)
+    }
+
+    /// When every log was last read anew to its end, in seconds since 1970; 0 before the first time.
+    #[must_use]
+    pub fn recounted_at(&self) -> u64 {
+        self.recounted_at.load(Ordering::Relaxed)
     }
 
     pub(super) fn add(counter: &AtomicU64, count: u64) {

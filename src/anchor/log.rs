@@ -7,7 +7,7 @@ use std::{
     fs, io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -249,45 +249,53 @@ impl LogAnchors {
     }
 
     /// Reads this log, or one that it continues, anew and raises an alarm in `shard`, which is this log's, where it is not what it
-    /// was and this is news; `None` when it cannot be read.
+    /// was and this is news.
     pub(super) async fn recount(
         &self,
         (reader, shard): (&LedgerReader, &Shard),
         rest: Duration,
-    ) -> Option<Recounted> {
+    ) -> Recounted {
         let [folder, _] = &self.mirrors;
         let mirror = folder.as_ref().filter(|_| reader.origin() == self.origin());
-        let found = recount(reader, mirror, rest)
-            .await
-            .map_err(|error| tracing::error!(event = "log_not_recounted", error = causes(&error)))
-            .ok()?;
+        let found = recount(reader, mirror, rest).await;
         for (place, first) in found.places() {
             let name = format!("{place} of {}", reader.origin());
-            let is_news = {
-                let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
-                match first {
-                    Some(_) => damages.insert(name.clone()),
-                    None => {
-                        damages.remove(&name);
-                        false
-                    }
-                }
-            };
-            if let Some(first) = first.filter(|_| is_news) {
-                tracing::error!(event = "log_damaged", error = name.as_str(), entry = first);
-                if shard.alarm(name, first).await.is_err() {
-                    tracing::error!(event = "damage_alarm_lost");
-                }
+            match first {
+                Some(first) => self.tell(shard, name, first).await,
+                // What was not read to its end may have it still.
+                None if found.whole => drop(self.damages().remove(&name)),
+                None => {}
             }
         }
         AnchorCounts::add(&self.counts.recounted_entries, found.entries);
-        Some(found)
+        if !found.whole {
+            AnchorCounts::up(&self.counts.recount_failures);
+        }
+        found
+    }
+
+    /// Raises an alarm, unless the one for this very entry was recorded.
+    async fn tell(&self, shard: &Shard, name: String, first: u64) {
+        if self.damages().get(&name) == Some(&Some(first)) {
+            return;
+        }
+        tracing::error!(event = "log_damaged", error = name.as_str(), entry = first);
+        // INVARIANT: one that was not recorded is raised again by the next reading
+        // (`an_alarm_that_could_not_be_recorded_is_raised_again`).
+        let told = shard.alarm(name.clone(), first).await;
+        if told.is_err() {
+            tracing::error!(event = "damage_alarm_lost");
+        }
+        self.damages().insert(name, told.ok().map(|()| first));
     }
 
     /// In how many places something was found.
     pub(super) fn damaged(&self) -> u64 {
-        let damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        u64::try_from(damages.len()).unwrap_or(u64::MAX)
+        u64::try_from(self.damages().len()).unwrap_or(u64::MAX)
+    }
+
+    fn damages(&self) -> MutexGuard<'_, Known> {
+        self.damages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The current checkpoint for an export, with its edge: cosigned by the policy's quorum, if the policy asks for one.

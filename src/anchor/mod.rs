@@ -1,6 +1,6 @@
 //! What stands outside the database, so that a database put back to an earlier day is noticed.
 //!
-//! May import `config`, `durable`, `ledger`, `seal`, `tenant`. Three kinds of anchor: the last checkpoint, kept in the home; the mirror
+//! May import `clock`, `config`, `durable`, `ledger`, `seal`, `tenant`. Three kinds of anchor: the last checkpoint, kept in the home; the mirror
 //! (`anchor/mirror.rs`), a folder or a bucket with the whole log, or one of each; witnesses (`anchor/ask.rs`), who cosign. Before the first
 //! signature of a start each is asked whether it knows more than the database (`anchor/guard.rs`); while the server
 //! serves each is brought up every few seconds, off the way of requests, and the whole log is read anew now and then
@@ -38,6 +38,7 @@ pub use place::{Bucket, PlaceError};
 pub use recount::{REST, Recounted};
 
 use crate::{
+    clock::Clock,
     config::Config,
     durable::Durable,
     ledger::{Ledger, LedgerReader, ReadError},
@@ -131,18 +132,21 @@ impl Anchors {
     }
 
     /// Reads every log anew, those before included, resting so long after each 256 entries; raises an alarm where one is not what
-    /// it was. What was found, log after log, of those that could be read.
-    pub async fn recount(&self, ledger: &Ledger, rest: Duration) -> Vec<(String, Recounted)> {
+    /// it was. What was found, log after log.
+    pub async fn recount(&self, ledger: &Ledger, clock: &Clock, rest: Duration) -> Vec<(String, Recounted)> {
         let mut all = Vec::new();
         for (log, shard) in self.logs.iter().filter_map(|log| Some((log, ledger.named(log.origin())?))) {
             for reader in shard.readers() {
-                if let Some(found) = log.recount((reader, shard), rest).await {
-                    all.push((reader.origin().to_owned(), found));
-                }
+                let found = log.recount((reader, shard), rest).await;
+                all.push((reader.origin().to_owned(), found));
             }
         }
         let damaged = self.logs.iter().map(LogAnchors::damaged).sum();
         self.counts.damaged_logs.store(damaged, Ordering::Relaxed);
+        if all.iter().all(|(_, found)| found.whole) {
+            let now = u64::try_from(clock.now().timestamp()).unwrap_or(0);
+            self.counts.recounted_at.store(now, Ordering::Relaxed);
+        }
         all
     }
 

@@ -177,6 +177,17 @@ impl LedgerReader {
         Ok(self.committed.map_or(checkpoint.size, |committed| committed.min(checkpoint.size)))
     }
 
+    /// Of an earlier log, how much of it its successor committed to.
+    #[must_use]
+    pub const fn committed(&self) -> Option<u64> {
+        self.committed
+    }
+
+    /// Whether the database answers at all.
+    pub async fn answers(&self) -> bool {
+        self.store.answers().await
+    }
+
     /// Which head of the database it reads.
     #[must_use]
     pub const fn shard(&self) -> i16 {

@@ -200,6 +200,7 @@ impl Collector for House {
                 "Entries of the log that were read anew and compared",
                 anchors.recounted_entries(),
             ),
+            ("recount_failures", "Times that a log was not read anew to its end", anchors.recount_failures()),
             (
                 "witness_failures",
                 "Times that a witness was asked and did not cosign",
@@ -220,6 +221,8 @@ impl Collector for House {
             "Logs and mirrors of which something is not what it was, as the last reading found",
             anchors.damaged_logs(),
         )?;
+        let help = "When every log was last read anew to its end, since 1970; 0 before the first time";
+        unit_gauge(&mut encoder, "recounted_at", help, &Unit::Seconds, anchors.recounted_at())?;
         gauge(
             &mut encoder,
             "cosigned_size",

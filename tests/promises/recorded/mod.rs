@@ -4,6 +4,7 @@ mod anchors;
 mod bucket;
 mod changes;
 mod content;
+mod damage;
 mod down;
 mod export;
 mod flood;

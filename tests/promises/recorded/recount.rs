@@ -21,7 +21,7 @@ use futures_util::future::join_all;
 /// Enough for two full tiles, beside what every server says of itself.
 const ENTRIES: usize = 600;
 
-async fn grown(app: &App) -> u64 {
+pub(super) async fn grown(app: &App) -> u64 {
     let said = join_all((0..ENTRIES).map(|_| app.ledger.heartbeat())).await;
     assert!(said.iter().all(Result::is_ok));
     app.anchors.round(&app.ledger).await;
@@ -29,25 +29,25 @@ async fn grown(app: &App) -> u64 {
 }
 
 /// What is found in the log of a name.
-async fn found(app: &App, origin: &str) -> Recounted {
-    let all = app.anchors.recount(&app.ledger, Duration::ZERO).await;
+pub(super) async fn found(app: &App, origin: &str) -> Recounted {
+    let all = app.anchors.recount(&app.ledger, &app.clock, Duration::ZERO).await;
     all.into_iter().find(|(name, _)| name == origin).unwrap().1
 }
 
 /// As somebody who owns the tables can.
-async fn edit(database: &TestDatabase, sql: &str) {
+pub(super) async fn edit(database: &TestDatabase, sql: &str) {
     let owner = database.connect(Role::Owner).await;
-    for table in ["ledger_entry", "ledger_tile"] {
+    for table in ["ledger_head", "ledger_entry", "ledger_tile"] {
         owner.batch_execute(&format!("ALTER TABLE {table} DISABLE TRIGGER USER")).await.unwrap();
     }
     owner.batch_execute(sql).await.unwrap();
-    for table in ["ledger_entry", "ledger_tile"] {
+    for table in ["ledger_head", "ledger_entry", "ledger_tile"] {
         owner.batch_execute(&format!("ALTER TABLE {table} ENABLE TRIGGER USER")).await.unwrap();
     }
 }
 
 /// The alarms in the log at a head: who, and where.
-async fn alarms(database: &TestDatabase, shard: i16) -> Vec<(String, u64)> {
+pub(super) async fn alarms(database: &TestDatabase, shard: i16) -> Vec<(String, u64)> {
     let owner = database.connect(Role::Owner).await;
     let sql = "SELECT leaf FROM ledger_entry WHERE shard = $1 ORDER BY index";
     let rows = owner.query(sql, &[&shard]).await.unwrap();
@@ -65,7 +65,7 @@ fn flipped(file: &Path) {
 }
 
 /// The last bit of an entry, or of a tile, the other way round; twice is nothing.
-const ENTRY: &str =
+pub(super) const ENTRY: &str =
     "UPDATE ledger_entry SET leaf = set_bit(leaf, 8, 1 - get_bit(leaf, 8)) WHERE shard = 0 AND index = ";
 const TILE: &str =
     "UPDATE ledger_tile SET hashes = set_bit(hashes, 9, 1 - get_bit(hashes, 9)) WHERE level = 0 AND index = ";
@@ -76,7 +76,7 @@ async fn what_was_changed_inside_the_log_is_found_and_told_once() {
     let server = TestServer::with(TestCluster::quick().await, Clock::machine(), mirrored).await;
     let (app, database) = (server.app(), server.database());
     let size = grown(app).await;
-    let sound = |entries| Recounted { entries, ..Recounted::default() };
+    let sound = |entries| Recounted { entries, whole: true, ..Recounted::default() };
     assert_eq!(found(app, ORIGIN).await, sound(size));
 
     // In the mirror: a tile, and the entries beside one.
