@@ -110,7 +110,7 @@ async fn run(
                 handling: Handling::of_prefer(incoming.headers.prefer.as_deref()),
                 subset: asked_subset(&incoming)?,
                 raw: negotiate::wants_content(&incoming),
-                spent: Arc::default(),
+                spent: Arc::new(search::Spent::nothing(&app.clock)),
             };
             wrap_content(&mut incoming);
             known(app, &ask, incoming).await

@@ -31,10 +31,7 @@ pub mod terminology;
 pub mod token;
 pub mod update;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -75,40 +72,8 @@ pub struct Ask {
     pub raw: bool,
     /// How much of each resource is to come back from a read, search or history.
     pub subset: Subset,
-    /// What its searches have opened so far; shared by everything the request asks for.
-    pub spent: Arc<Spent>,
-}
-
-/// What the searches of one request have opened, so that a Bundle of searches may open no more than one.
-#[derive(Debug, Default)]
-pub struct Spent {
-    /// What the caller may see.
-    pub(crate) seen: Tally,
-    /// What it may not see. Counted apart: if the two shared a bound, a caller could fill it with what it sees up to the last
-    /// record and learn from the refusal whether there is one more that it does not.
-    pub(crate) hidden: Tally,
-}
-
-/// How much was opened.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Records.
-    pub(crate) records: AtomicUsize,
-    /// Bytes of their envelopes.
-    pub(crate) bytes: AtomicUsize,
-}
-
-impl Tally {
-    /// Adds a record; whether that is within the bounds.
-    pub(crate) fn add(&self, size: usize, (records, bytes): (usize, usize)) -> bool {
-        let before = self.bytes.fetch_add(size, Ordering::Relaxed);
-        self.records.fetch_add(1, Ordering::Relaxed) < records && before < bytes
-    }
-
-    /// Records and bytes so far.
-    pub(crate) fn so_far(&self) -> (usize, usize) {
-        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
+    /// What its searches have spent so far; shared by everything the request asks for.
+    pub spent: Arc<search::Spent>,
 }
 
 /// Conditional headers (FHIR R4 http.html#cread, #concurrency).

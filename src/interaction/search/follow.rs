@@ -1,7 +1,7 @@
 //! Following links: whether what a record points at, or what points at it, meets a filter.
 //!
 //! Every record on the way is opened and permitted like a match; what the caller may not see is as if it were not
-//! there. All records opened for one request, a Bundle with all its searches among them, count against one bound.
+//! there. All records opened for one request, a Bundle with all its searches among them, count together (`spent.rs`).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,7 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Ask, Failure, OPENED_BYTES_MAX, OPENED_MAX, Record, Spent,
+    Ask, Failure, Record,
     hunt::{Hunt, Pointing},
     open_permitted, too_costly,
 };
@@ -41,8 +41,6 @@ const CHUNK_FIRST: usize = 128;
 /// The fewest candidates asked for at a time.
 const CHUNK_MIN: i64 = 8;
 
-/// The most records that one request's searches open and the caller may not see.
-const HIDDEN_MAX: usize = 20_000;
 /// Single records fetched at once.
 const FETCHES_AT_ONCE: usize = 64;
 
@@ -69,40 +67,42 @@ impl<'a> Scout<'a> {
         Ok(Self { app, ask, view, keys, in_force, met: Mutex::default() })
     }
 
+    /// Refuses once the request's searches have spent what they may, whatever this one has met.
+    pub(super) fn go_on(&self) -> Result<(), Failure> {
+        if self.ask.spent.leaves(self.app.clock.now()) { Ok(()) } else { Err(too_costly()) }
+    }
+
     /// Opens a row if the caller may see it.
     pub(super) async fn open(&self, row: Row) -> Result<Option<(Record, Permit)>, Failure> {
-        let Spent { seen, hidden } = &*self.ask.spent;
-        let size = row.body.as_bytes().len();
+        self.go_on()?;
+        let (spent, at, size) = (&self.ask.spent, row.at, row.body.as_bytes().len());
         // A long search lets other requests have their turns.
-        if (seen.so_far().0 + hidden.so_far().0) % 64 == 63 {
+        if spent.open(size) % 64 == 63 {
             tokio::task::yield_now().await;
         }
-        // INVARIANT: what is hidden does not count against what is seen
-        // (`what_is_hidden_takes_nothing_from_what_may_be_opened`).
+        // INVARIANT: what is hidden does not count against what is seen, and counts once
+        // (`what_is_hidden_takes_nothing_from_what_may_be_opened`, `a_hidden_record_is_not_felt_however_often_it_is_asked_for`).
         match open_permitted(self.app, &self.ask.caller, &self.view, Act::Search, row).await {
-            Ok(found) if seen.add(size, (OPENED_MAX, OPENED_BYTES_MAX)) => Ok(Some(found)),
-            Err(Failure::Refused(Refusal::NotFound(_), _))
-                if hidden.add(size, (HIDDEN_MAX, OPENED_BYTES_MAX)) =>
-            {
+            Ok(found) if spent.see(size) => Ok(Some(found)),
+            Ok(_) => Err(too_costly()),
+            Err(Failure::Refused(Refusal::NotFound(_), _)) => {
+                spent.hide(&at);
                 Ok(None)
             }
-            Ok(_) | Err(Failure::Refused(Refusal::NotFound(_), _)) => Err(too_costly()),
             Err(other) => Err(other),
         }
     }
 
     /// How many candidates are asked for next, of those wanted: few at first, then as many as are not large.
     pub(super) fn chunk(&self, wanted: i64) -> i64 {
-        let Spent { seen, hidden } = &*self.ask.spent;
-        let ((some, of_some), (others, of_others)) = (seen.so_far(), hidden.so_far());
-        let (records, bytes) = (some + others, of_some + of_others);
+        let (records, bytes) = self.ask.spent.opened();
         let affordable = CHUNK_BYTES.saturating_mul(records).checked_div(bytes).unwrap_or(CHUNK_FIRST);
         wanted.min(i64::try_from(affordable).unwrap_or(i64::MAX)).max(CHUNK_MIN)
     }
 
     /// The current versions of these records that are there and that the caller may see, in the same order.
     pub(super) async fn fetch(&self, keys: Vec<Key>) -> Result<Vec<(Record, Permit)>, Failure> {
-        if keys.len() > OPENED_MAX.saturating_sub(self.ask.spent.seen.so_far().0) {
+        if keys.len() > self.ask.spent.left() {
             return Err(too_costly());
         }
         let fetcher = self.app.store.fetcher();

@@ -84,6 +84,7 @@ impl<'a> Hunt<'a> {
         pointing: Vec<Pointing>,
     ) -> BoxFuture<'a, Result<Self, Failure>> {
         Box::pin(async move {
+            scout.go_on()?;
             let candidates = query.candidates();
             let keys = match &query.list {
                 Some(list) => Some(scout.items(list, query.kind).await?),

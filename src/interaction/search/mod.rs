@@ -15,13 +15,15 @@ mod include;
 mod marks;
 mod named;
 mod seats;
+mod spent;
 mod system;
 
 pub(super) use named::note_all;
+pub use spent::Spent;
 pub use system::of_system;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Spent, malformed,
+    ATTEMPTS_MAX, Ask, Failure, malformed,
     open::{Record, open_permitted},
     reindex::settled,
     terminology::{Known, RECORDS_MAX, unpack},
@@ -50,6 +52,8 @@ use seats::seated;
 pub const OPENED_MAX: usize = 10_000;
 /// The most bytes of envelopes that they open: what is kept of a page is never more.
 pub const OPENED_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The longest that they take, in seconds.
+pub const SEARCHED_S_MAX: i64 = 120;
 /// The most records that come with the matches of one page.
 pub const INCLUDED_MAX: usize = 1_000;
 
@@ -132,6 +136,7 @@ async fn to_its_end(
             Ok::<_, Failure>((matches, included))
         })
         .await?;
+        scout.go_on()?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
             released.extend(read);
@@ -196,6 +201,7 @@ pub(super) async fn matching(
             .await?
             .first(usize::try_from(most).unwrap_or(usize::MAX))
             .await?;
+        scout.go_on()?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             return Ok(found.into_iter().map(|found| (found.record, found.permit)).collect());
         }
@@ -294,8 +300,8 @@ impl Found {
 
 fn too_costly() -> Failure {
     let text = format!(
-        "The request would have to open more than {OPENED_MAX} records, or very large ones. Narrow it: name a \
-         patient, ids, or a span of _lastUpdated."
+        "The request would have to open more than {OPENED_MAX} records, or very large ones, or search for more than \
+         {SEARCHED_S_MAX} seconds. Narrow it: name a patient, ids, or a span of _lastUpdated."
     );
     Refusal::TooCostly(text).into()
 }

@@ -43,6 +43,7 @@ pub async fn of_system(
             Ok::<_, Failure>((matches, included))
         })
         .await?;
+        scout.go_on()?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
             let (mut released, answer) = answer::make(&scout, first, matches, included)?;
             released.extend(known.map(|known| known.released).unwrap_or_default());

@@ -20,6 +20,7 @@ mod profiles;
 mod reindex;
 mod reindex_lists;
 mod searches;
+mod spent;
 mod subsets;
 mod systems;
 mod terminology;
