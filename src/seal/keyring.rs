@@ -217,10 +217,10 @@ impl TenantKeys {
         tag_uuid(&self.proof, parts).into_bytes()
     }
 
-    /// Eight bytes of HMAC over parts: what blind marks are.
-    pub(super) fn blind(&self, parts: &[&[u8]]) -> [u8; 8] {
+    /// Four bytes of HMAC over parts: what blind marks are.
+    pub(super) fn blind(&self, parts: &[&[u8]]) -> [u8; 4] {
         let tag = tag_uuid(&self.blind, parts).into_bytes();
-        tag.first_chunk::<8>().copied().unwrap_or_default()
+        tag.first_chunk::<4>().copied().unwrap_or_default()
     }
 
     /// Whether `proof` is that of these parts.

@@ -21,7 +21,7 @@ use crate::{fhir::kinds::ResourceType, seal::BlindMark, tenant::TenantId};
 pub(super) struct Marks {
     rows: Vec<(Place, i32, i32)>,
     updated: Vec<DateTime<Utc>>,
-    flat: Vec<i64>,
+    flat: Vec<i32>,
     /// Records that had marks perhaps, and have none now.
     bare: Vec<Place>,
 }
@@ -52,7 +52,7 @@ impl Marks {
                       unnest(?, ?, ?, ?, ?, ?) AS k(tenant, type, key, first, last, updated)
                  ON CONFLICT (tenant, type, key) DO UPDATE SET marks = excluded.marks, updated = excluded.updated",
             )
-            .bind::<Array<BigInt>, _>(flat)
+            .bind::<Array<Integer>, _>(flat)
             .bind::<Array<Integer>, _>(rows.iter().map(|row| row.0.0).collect::<Vec<_>>())
             .bind::<Array<SmallInt>, _>(rows.iter().map(|row| row.0.1).collect::<Vec<_>>())
             .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.0.2).collect::<Vec<_>>())
@@ -147,9 +147,9 @@ impl Store {
     ) -> Result<Vec<(DateTime<Utc>, Uuid)>, StoreError> {
         let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
         let first = Statement::new(if other.is_some() { MARKED } else { MARKED_ONCE });
-        let first = first.bind::<Array<BigInt>, _>(bits(one));
+        let first = first.bind::<Array<Integer>, _>(bits(one));
         let both = match other {
-            Some(other) => first.bind::<Array<BigInt>, _>(bits(other)),
+            Some(other) => first.bind::<Array<Integer>, _>(bits(other)),
             None => first,
         };
         let rows: Vec<Bore> = both
@@ -175,7 +175,7 @@ impl Store {
         let rows: Vec<Bearer> = Statement::new(
             "SELECT m.type AS kind, m.key FROM search_mark m WHERE m.marks && ? AND m.tenant = ? LIMIT ?",
         )
-        .bind::<Array<BigInt>, _>(vec![mark.bits()])
+        .bind::<Array<Integer>, _>(vec![mark.bits()])
         .bind::<Integer, _>(tenant.0)
         .bind::<BigInt, _>(limit)
         .load(&mut self.connection().await?)

@@ -106,26 +106,13 @@ WITH hit AS MATERIALIZED (
   ORDER BY r.updated DESC, r.key DESC LIMIT ?
 )";
 
-/// A stretch of the walk from the newest record of a type on, down to a place; its marks are looked up by their primary key.
-pub const NEWEST_MARKED: &str = "
-WITH hit AS MATERIALIZED (
-  SELECT r.* FROM (
-    SELECT c.* FROM record c
-    WHERE c.tenant = ? AND c.type = ? AND NOT c.deleted
-      AND c.updated >= ? AND c.updated < ? AND (c.updated, c.key) < (?, ?) AND (c.updated, c.key) >= (?, ?)
-    ORDER BY c.updated DESC, c.key DESC OFFSET 0) r
-  CROSS JOIN LATERAL (
-    SELECT m.marks FROM search_mark m
-    WHERE m.tenant = r.tenant AND m.type = r.type AND m.key = r.key OFFSET 0) m
-  WHERE m.marks && ? AND m.marks && ?
-  ORDER BY r.updated DESC, r.key DESC LIMIT ?
-)";
-
-const PLACE_AFTER: &str = "
-SELECT r.updated, r.key FROM record r
-WHERE r.tenant = ? AND r.type = ? AND NOT r.deleted
-  AND r.updated >= ? AND r.updated < ? AND (r.updated, r.key) < (?, ?)
-ORDER BY r.updated DESC, r.key DESC OFFSET ? LIMIT 1";
+/// A stretch of the walk from the newest record of a type on: those that bear a mark of each list, and the last one passed.
+pub const STRETCH: &str = "
+SELECT s.updated, s.key, s.bears, s.n FROM (
+  SELECT m.updated, m.key, m.marks && ? AND m.marks && ? AS bears, row_number() OVER () AS n FROM search_mark m
+  WHERE m.tenant = ? AND m.type = ? AND m.updated >= ? AND m.updated < ? AND (m.updated, m.key) < (?, ?)
+  ORDER BY m.updated DESC, m.key DESC LIMIT ?) s
+WHERE s.bears OR s.n = ? LIMIT ?";
 
 const VERSIONS: &str = "
 WITH hit AS MATERIALIZED (
@@ -171,12 +158,24 @@ pub struct SharedKey {
     pub relations: Vec<Vec<u8>>,
 }
 
+/// Of a stretch of a walk.
+pub struct Stretch {
+    /// Time and key of those that bear the marks, newest first.
+    pub bear: Vec<(DateTime<Utc>, Uuid)>,
+    /// Where it ended, if as many records were passed as were to be.
+    pub end: Option<(DateTime<Utc>, Uuid)>,
+}
+
 #[derive(QueryableByName)]
-struct Stood {
+struct Passed {
     #[diesel(sql_type = Timestamptz)]
     updated: DateTime<Utc>,
     #[diesel(sql_type = SqlUuid)]
     key: Uuid,
+    #[diesel(sql_type = Bool)]
+    bears: bool,
+    #[diesel(sql_type = BigInt)]
+    n: i64,
 }
 
 /// The bounds of a page in the order of updates.
@@ -232,47 +231,33 @@ impl Store {
         self.rows(standing(found.bind::<BigInt, _>(limit), view, NEWEST_FIRST)).await
     }
 
-    /// Those of the next records of the type, down to a place and with it, that bear a mark of each of two lists, newest first.
-    /// Patients and keys do not count.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database is away or answers in another form.
-    pub async fn newest_marked(
-        &self,
-        view: &View,
-        narrowing: Narrowing,
-        [one, other]: [&[BlindMark]; 2],
-        down_to: (DateTime<Utc>, Uuid),
-    ) -> Result<Vec<Row>, StoreError> {
-        let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
-        let place = Statement::new(NEWEST_MARKED)
-            .bind::<Integer, _>(view.tenant.0)
-            .bind::<SmallInt, _>(narrowing.kind.code());
-        let found = (narrowing.within().bind(place))
-            .bind::<Timestamptz, _>(down_to.0)
-            .bind::<SqlUuid, _>(down_to.1)
-            .bind::<Array<BigInt>, _>(bits(one))
-            .bind::<Array<BigInt>, _>(bits(other))
-            .bind::<BigInt, _>(narrowing.limit);
-        self.rows(standing(found, view, NEWEST_FIRST)).await
-    }
-
-    /// The place of the last record of the next `stretch` of the type; `None` if there are not so many.
+    /// Passes the next `stretch` records of the type that have marks, newest first, and stops early at `narrowing.limit`
+    /// of those that bear a mark of each of two lists. Patients and keys do not count.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
-    pub async fn place_after(
+    pub async fn stretch(
         &self,
         view: &View,
         narrowing: &Narrowing,
+        [one, other]: [&[BlindMark]; 2],
         stretch: i64,
-    ) -> Result<Option<(DateTime<Utc>, Uuid)>, StoreError> {
-        let place = Statement::new(PLACE_AFTER)
+    ) -> Result<Stretch, StoreError> {
+        let bits = |marks: &[BlindMark]| marks.iter().map(|mark| mark.bits()).collect::<Vec<_>>();
+        let place = Statement::new(STRETCH)
+            .bind::<Array<Integer>, _>(bits(one))
+            .bind::<Array<Integer>, _>(bits(other))
             .bind::<Integer, _>(view.tenant.0)
             .bind::<SmallInt, _>(narrowing.kind.code());
-        let statement = narrowing.within().bind(place).bind::<BigInt, _>(stretch.saturating_sub(1));
-        let found: Vec<Stood> = statement.load(&mut self.connection().await?).await?;
-        Ok(found.into_iter().next().map(|stood| (stood.updated, stood.key)))
+        let passed: Vec<Passed> = (narrowing.within().bind(place))
+            .bind::<BigInt, _>(stretch)
+            .bind::<BigInt, _>(stretch)
+            .bind::<BigInt, _>(narrowing.limit)
+            .load(&mut self.connection().await?)
+            .await?;
+        let place = |passed: &Passed| (passed.updated, passed.key);
+        let end = passed.last().filter(|last| last.n == stretch).map(place);
+        Ok(Stretch { bear: passed.iter().filter(|one| one.bears).map(place).collect(), end })
     }
 
     /// Versions `first..=last` of one record, newest first, at most `limit`.

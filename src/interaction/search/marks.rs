@@ -27,11 +27,11 @@ pub(super) type Place = (DateTime<Utc>, Uuid);
 /// The most records that are found by their mark all at once.
 const FEW_MAX: usize = 4_000;
 /// Records the first stretch of a walk passes; each further one is longer.
-const STRETCH_FIRST: i64 = 64;
+const STRETCH_FIRST: i64 = 256;
 /// Records a stretch passes at the most.
 const STRETCH_MAX: i64 = 16_384;
 /// A walk that has so many records ahead of it, as far as can be told, first asks whether few bear the mark.
-const AHEAD_MAX: i64 = 1_450;
+const AHEAD_MAX: i64 = 3_000;
 /// The same if it was short the last time, or they were not few.
 const AHEAD_KNOWN_MAX: i64 = 2 * AHEAD_MAX;
 /// Of few, so many are looked up at once at the least.
@@ -119,19 +119,20 @@ impl Hunt<'_> {
         let (mut found, mut stretch, mut walked) = (Vec::new(), STRETCH_FIRST, 0);
         loop {
             let wanted = limit.saturating_sub(count(&found));
-            // Where the stretch ends is settled before it is gone through: what is written meanwhile moves no record over it.
-            let end = store.place_after(view, &self.narrowing(after, limit), stretch).await?;
-            let down_to = end.unwrap_or((DateTime::UNIX_EPOCH, Uuid::nil()));
-            found.extend(
-                store.newest_marked(view, self.narrowing(after, wanted), marked.walked(), down_to).await?,
-            );
+            let passed =
+                store.stretch(view, &self.narrowing(after, wanted), marked.walked(), stretch).await?;
+            let last = passed.bear.last().copied();
+            found.extend(self.narrowed(start, limit, Some(&passed.bear)).await?);
             if count(&found) >= limit {
                 if walked <= AHEAD_MAX && !marked.few.initialized() {
                     self.scout.app.few.insert(marked.name, false);
                 }
-                return Ok(found);
+                return Ok(in_order(found));
             }
-            let Some(place) = end else { return Ok(found) };
+            // What bore them and was written or deleted meanwhile is not among the candidates: the walk goes on.
+            let is_cut = i64::try_from(passed.bear.len()).unwrap_or(i64::MAX) >= wanted;
+            let end = if is_cut { last } else { passed.end };
+            let Some(place) = end else { return Ok(in_order(found)) };
             walked += stretch;
             // As far as can be told, this many records fill the page.
             let ahead = (limit - count(&found)).saturating_mul(walked) / count(&found).max(1);
@@ -161,9 +162,7 @@ impl Hunt<'_> {
             found.extend(self.narrowed(start, limit, Some(these)).await?);
             left = rest;
         }
-        // One that was written meanwhile stands at its new place: the last one is where the next page starts.
-        found.sort_unstable_by_key(|row| std::cmp::Reverse((row.at.updated, row.at.key)));
-        Ok(found)
+        Ok(in_order(found))
     }
 
     /// The records that bear the marks, newest first, if they are few.
@@ -210,6 +209,12 @@ fn named(what: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Newest first: one that was written meanwhile stands at its new place, and the last one is where the next page starts.
+fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse((row.at.updated, row.at.key)));
+    rows
 }
 
 fn count(rows: &[Row]) -> i64 {
