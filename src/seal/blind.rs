@@ -73,6 +73,10 @@ impl TenantKeys {
                 add(&[*size], 7);
                 add(&number.to_be_bytes(), 7)
             }
+            Mark::Day(size, number) => {
+                add(&[*size], 13);
+                add(&number.to_be_bytes(), 13)
+            }
             Mark::Piece(text) => add(text.as_bytes(), 10),
             Mark::Least(of, size, number) => {
                 add(&[*of, *size], 11);

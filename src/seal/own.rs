@@ -160,9 +160,9 @@ impl OwnKey {
 /// The span of days that is marked: a short one is in one of sixty-four days, and a first day is like a last one.
 fn coarse(mark: Mark<'_>) -> Mark<'_> {
     match mark {
-        Mark::First(size, number) | Mark::Last(size, number) => {
+        Mark::First(size, number) | Mark::Last(size, number) | Mark::Day(size, number) => {
             let up = SPAN_FINEST.saturating_sub(size);
-            Mark::First(size.max(SPAN_FINEST), number >> (u32::from(up) * Listed::SPAN_BITS))
+            Mark::First(size.max(SPAN_FINEST), number >> (u32::from(up) * Mark::SPAN_BITS))
         }
         other => other,
     }

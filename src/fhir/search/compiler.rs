@@ -40,7 +40,7 @@ impl Start<'_> {
 }
 
 /// The way to the parts of a resource that a composite parameter looks at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Context(Vec<Step>);
 
 impl Start<'_> {

@@ -3,7 +3,8 @@
 //! May import only std and what stands beside it in `fhir`. It says what the server does because it asks what the server
 //! asks: [`Query::candidates`], [`Listed::marks_of`] and [`Narrowness`].
 
-use super::listed::{Listed, Mark};
+use super::listed::Listed;
+use super::mark::Mark;
 use super::{Filter, Narrowness, Query};
 
 /// What of a query narrows it, what is opened, and what the database learns; a line each. `own` are the parameters that are
@@ -90,7 +91,9 @@ fn leak(mark: &Mark<'_>) -> &'static str {
     match mark {
         Mark::Begins(_) | Mark::Whole(_) => "which records share a beginning of a text",
         Mark::Piece(_) => "which records share a piece of a text",
-        Mark::First(..) | Mark::Last(..) => "which records fall into spans of days, or of numbers",
+        Mark::First(..) | Mark::Last(..) | Mark::Day(..) => {
+            "which records fall into spans of days, or of numbers"
+        }
         Mark::Least(..) | Mark::Most(..) => "which records fall into spans of what they measure",
         Mark::Joint(_) => "which records share a code with a value, or with a span of values",
         Mark::Record(..) => "which records point at the same one",

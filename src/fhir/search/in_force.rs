@@ -17,7 +17,8 @@ use serde_json::Value;
 use super::super::kinds::ResourceType;
 use super::super::reference::BaseUrl;
 use super::index::{Compiled, Searches};
-use super::listed::{Listed, Mark};
+use super::listed::Listed;
+use super::mark::Mark;
 
 /// What goes on with the parameters a tenant adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

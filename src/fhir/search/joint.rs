@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::reference::BaseUrl;
 use super::compiler::Start;
 use super::index::Part;
-use super::listed::{Mark, of_term, of_value};
+use super::mark::{Mark, of_term, of_value};
 use super::term::{Modifier, Term};
 
 /// The most marks of one part; a part with more bears [`EVERYTHING`] in their place.

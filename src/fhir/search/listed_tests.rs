@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::super::super::definitions::loaded;
 use super::super::super::kinds::LogicalId;
+use super::super::mark::{DAYS, cover, spans_of};
 use super::super::{Filter, Handling, Level, Query, Request, Sets, form};
 use super::*;
 use proptest::prelude::*;
@@ -164,9 +165,49 @@ fn what_a_query_asks_for_is_what_a_match_bears() {
             assert!(marks(&listed, resource).iter().any(|(_, mark)| wanted.contains(mark)), "{text}");
         }
     }
-    let many = (0..=ASKED_MAX / 2).map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
+    let many = (0..200).map(|n| format!("{n}")).collect::<Vec<_>>().join(",");
     assert!(asked(&listed, &query("Patient", &format!("identifier={many}"))).is_some());
     let _id = LogicalId::parse("x");
+}
+
+#[test]
+fn what_bears_no_marks_of_its_own_is_found_by_those_of_others() {
+    let pressure = |code: &str, value: u32| {
+        json!({
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "valueQuantity": {"value": value, "system": "http://unitsofmeasure.org", "code": "mm[Hg]"},
+        })
+    };
+    let coded = json!({"coding": [{"system": "http://loinc.org", "code": "85354-9"}]});
+    let parts = [pressure("8480-6", 120), pressure("8462-4", 80)];
+    let both = json!({"resourceType": "Observation", "code": coded, "component": parts});
+    let mut one = pressure("8480-6", 120);
+    one["resourceType"] = json!("Observation");
+    for (resource, text, holds) in [
+        (&both, "combo-code=8480-6", true),
+        (&both, "combo-code=http://loinc.org|85354-9", true),
+        (&one, "combo-code=8480-6", true),
+        (&one, "combo-code=8462-4", false),
+        (&both, "combo-value-quantity=gt100", true),
+        (&one, "combo-value-quantity=120|http://unitsofmeasure.org|mm[Hg]", true),
+        (&both, "combo-code-value-quantity=8462-4$lt90", true),
+        (&one, "combo-code-value-quantity=8480-6$120", true),
+        (&one, "combo-code-value-quantity=8462-4$120", false),
+    ] {
+        let query = query("Observation", text);
+        let filter = query.filters.first().unwrap();
+        assert_eq!(query.holds(resource), holds, "{text}");
+        let borne = marks(everything(), resource);
+        assert!(!borne.iter().any(|(code, _)| code.starts_with("combo-")), "{borne:?}");
+        let bears = |wanted: Vec<(&Compiled, Mark<'static>)>| {
+            wanted.iter().any(|(by, mark)| borne.iter().any(|one| one == &(by.code.clone(), mark.clone())))
+        };
+        assert!(!holds || bears(everything().marks_of(filter).unwrap()), "{text}");
+        assert!(!holds || everything().first_of(filter).is_none_or(bears), "{text}");
+    }
+    // Where the others are not on the list it bears its own.
+    let alone = Listed::of(searches(), &["Observation.combo-code".to_owned()]).unwrap();
+    assert!(marks(&alone, &one).iter().any(|(code, _)| code == "combo-code"));
 }
 
 #[test]
@@ -189,7 +230,7 @@ proptest! {
         let mut days: Vec<i32> = Vec::new();
         for mark in cover(Mark::First, from, until) {
             let Mark::First(size, number) = mark else { unreachable!() };
-            let bits = u32::from(size) * Listed::SPAN_BITS;
+            let bits = u32::from(size) * Mark::SPAN_BITS;
             days.extend((number << bits)..((number + 1) << bits));
         }
         days.sort_unstable();
@@ -211,7 +252,7 @@ proptest! {
             period.insert("start".to_owned(), json!(first.to_string()));
         }
         if let Some(long) = days_long {
-            let last = first.unwrap_or(chrono::NaiveDate::from_ymd_opt(2010, 1, 1).unwrap()) + Duration::days(long);
+            let last = first.unwrap_or(chrono::NaiveDate::from_ymd_opt(2010, 1, 1).unwrap()) + chrono::Duration::days(long);
             period.insert("end".to_owned(), json!(last.to_string()));
         }
         let resource = json!({"resourceType": "Encounter", "period": period});

@@ -9,7 +9,7 @@
 use super::Prefix;
 use super::decimal::Decimal;
 use super::holds::Interval;
-use super::listed::{Mark, cover, spans_of};
+use super::mark::{Mark, cover, spans_of};
 use super::term::Bounds;
 
 /// The places of first digits that have rungs of their own, counted from the one before the decimal point as 1.
