@@ -182,7 +182,7 @@ fn what_bears_no_marks_of_its_own_is_found_by_those_of_others() {
     let parts = [pressure("8480-6", 120), pressure("8462-4", 80)];
     let both = json!({"resourceType": "Observation", "code": coded, "component": parts});
     let mut one = pressure("8480-6", 120);
-    one["resourceType"] = json!("Observation");
+    one.as_object_mut().unwrap().insert("resourceType".to_owned(), json!("Observation"));
     for (resource, text, holds) in [
         (&both, "combo-code=8480-6", true),
         (&both, "combo-code=http://loinc.org|85354-9", true),
@@ -218,7 +218,12 @@ fn few_spans_make_up_any_time() {
         for day in [from, from + 1, until - 1, until, from - 1, until + 1] {
             let mut spans = Vec::new();
             spans_of(Mark::First, day, &mut |mark| spans.push(mark));
-            assert_eq!(spans.iter().any(|span| marks.contains(span)), (from..=until).contains(&day), "{day}");
+            let is_in = (from..=until).contains(&day);
+            assert_eq!(spans.iter().any(|span| marks.contains(span)), is_in, "{day}");
+            for size in 1..Mark::SIZES {
+                let wider: Vec<_> = marks.iter().map(|mark| mark.within(size)).collect();
+                assert!(!is_in || spans.iter().any(|span| wider.contains(span)), "{day}, {size}");
+            }
         }
     }
 }

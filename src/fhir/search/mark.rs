@@ -37,8 +37,6 @@ use super::ucum::measured;
 
 /// The lengths of the text beginnings that are marked, in characters.
 const BEGINNINGS: [usize; 6] = [2, 3, 4, 6, 8, 12];
-/// How many sizes of spans there are.
-const SPANS: u8 = 5;
 /// Days of the years 1800 to 2199, counted from the year 1; dates outside count as the nearest.
 pub(super) const DAYS: (i32, i32) = (657_072, 803_168);
 /// What is marked of a value.
@@ -73,6 +71,36 @@ pub enum Mark<'a> {
 impl Mark<'_> {
     /// A span of days is this power of two times as long as the one in it.
     pub const SPAN_BITS: u32 = 3;
+    /// How many sizes of spans there are.
+    pub const SIZES: u8 = 5;
+
+    /// The span of a size that this one is in; whatever bears this bears that as well. What is no shorter span stays as it is.
+    #[must_use]
+    pub fn within(&self, size: u8) -> Self {
+        let up = |of: u8, number: i32| {
+            let wider = u32::from(size.saturating_sub(of)) * Self::SPAN_BITS;
+            (of.max(size), number >> wider)
+        };
+        let span = |mark: fn(u8, i32) -> Self, of, number| {
+            let (of, number) = up(of, number);
+            mark(of, number)
+        };
+        match self {
+            Self::First(of, number) => span(Self::First, *of, *number),
+            Self::Last(of, number) => span(Self::Last, *of, *number),
+            Self::Day(of, number) => span(Self::Day, *of, *number),
+            Self::Least(what, of, number) => {
+                let (of, number) = up(*of, *number);
+                Self::Least(*what, of, number)
+            }
+            Self::Most(what, of, number) => {
+                let (of, number) = up(*of, *number);
+                Self::Most(*what, of, number)
+            }
+            Self::Joint(marks) => Self::Joint(marks.iter().map(|mark| mark.within(size)).collect()),
+            other => other.clone(),
+        }
+    }
 }
 
 /// The kind of a parameter's values, and the places they come from.
@@ -207,7 +235,7 @@ pub(super) fn cover(mark: impl Fn(u8, i32) -> Mark<'static>, from: i32, until: i
     let (mut marks, mut low, mut high, mut size) = (Vec::new(), from, until, 0_u8);
     let in_one = (1 << Mark::SPAN_BITS) - 1;
     while low <= high {
-        if size + 1 == SPANS {
+        if size + 1 == Mark::SIZES {
             marks.extend((low..=high).map(|number| mark(size, number)));
             break;
         }
@@ -231,7 +259,7 @@ pub(super) fn cover(mark: impl Fn(u8, i32) -> Mark<'static>, from: i32, until: i
 
 /// The spans a day, or a rung, is in.
 pub(super) fn spans_of<'a>(mark: impl Fn(u8, i32) -> Mark<'a>, day: i32, visit: &mut dyn FnMut(Mark<'a>)) {
-    for size in 0..SPANS {
+    for size in 0..Mark::SIZES {
         visit(mark(size, day >> (u32::from(size) * Mark::SPAN_BITS)));
     }
 }

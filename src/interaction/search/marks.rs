@@ -30,10 +30,13 @@ const FEW_MAX: usize = 4_000;
 const STRETCH_FIRST: i64 = 256;
 /// Records a stretch passes at the most.
 const STRETCH_MAX: i64 = 16_384;
-/// A walk that has so many records ahead of it, as far as can be told, first asks whether few bear the mark.
-const AHEAD_MAX: i64 = 3_000;
-/// The same if it was short the last time, or they were not few.
-const AHEAD_KNOWN_MAX: i64 = 2 * AHEAD_MAX;
+/// A walk that has more work ahead of it, as far as can be told, first asks whether few bear the mark. A record is so many marks
+/// that are looked for, and [`ROW_WORK`].
+const AHEAD_WORK: i64 = 6_000;
+/// What passing a record costs, in marks that are looked for in it.
+const ROW_WORK: i64 = 3;
+/// A list of more marks than this is looked for on a walk only where a wider one has been found.
+const WALKED_MARKS_MAX: usize = 4;
 /// Of few, so many are looked up at once at the least.
 const LOOKED_UP_LEAST: usize = 16;
 /// Records that the walk to one page's end passes at the most.
@@ -70,24 +73,29 @@ impl Hunt<'_> {
             Narrowness::Marks => {}
         }
         let (listed, keys) = (&self.scout.in_force.listed, &self.scout.keys);
-        let mut groups: Vec<Vec<BlindMark>> = Vec::new();
-        for asked in self.query.filters.iter().filter_map(|filter| listed.marks_of(filter)) {
-            groups.push(asked.iter().map(|(parameter, mark)| keys.mark(parameter, mark)).collect());
-        }
+        let marks = |asked: &[(&Compiled, Mark<'static>)]| -> Vec<BlindMark> {
+            asked.iter().map(|(parameter, mark)| keys.mark(parameter, mark)).collect()
+        };
+        let asked: Vec<_> = self.query.filters.iter().filter_map(|filter| listed.marks_of(filter)).collect();
+        let mut groups: Vec<Vec<BlindMark>> = asked.iter().map(|group| marks(group)).collect();
         for one in self.pointing.iter().filter(|one| listed.has(&one.parameter)) {
             let mark = |(kind, key): &Key| keys.record_mark(&one.parameter, *kind, *key);
             groups.push(one.at.iter().map(mark).collect());
         }
+        // What narrows alone; of two filters the shorter list is looked for first already.
+        let before = if groups.len() == 1 {
+            let composite = self.query.filters.iter().find_map(|filter| listed.first_of(filter));
+            composite
+                .map(|first| marks(&first))
+                .or_else(|| asked.first().and_then(|group| wider(group, marks)))
+        } else {
+            None
+        };
         // The two with the fewest alternatives; what is over is decided on the plaintext, as everything is.
         groups.sort_by_key(Vec::len);
         let mut groups = groups.into_iter();
         let Some(first) = groups.next() else { return Ok(()) };
         let second = groups.next();
-        // A composite that narrows alone; of two filters the shorter list is looked for first already.
-        let composite = || self.query.filters.iter().find_map(|filter| listed.first_of(filter));
-        let before = if second.is_none() { composite() } else { None };
-        let mark = |(parameter, mark): &(&Compiled, Mark<'_>)| keys.mark(parameter, mark);
-        let before = before.map(|marks| marks.iter().map(mark).collect());
         let name = named(&(self.scout.view.tenant.0, self.query.kind.code(), &first, &second));
         self.marked = Some(Marked { lists: (first, second), before, few: OnceCell::new(), name });
         Ok(())
@@ -113,33 +121,36 @@ impl Hunt<'_> {
         {
             return self.of_few(few, start, limit).await;
         }
-        let ahead_max = if last_time == Some(false) { AHEAD_KNOWN_MAX } else { AHEAD_MAX };
+        let asked = i64::try_from(marked.walked()[0].len()).unwrap_or(i64::MAX);
+        let ahead_max = AHEAD_WORK / asked.saturating_add(ROW_WORK);
+        // If it was short the last time, or they were not few.
+        let ahead_max = if last_time == Some(false) { 2 * ahead_max } else { ahead_max };
         let mut after = start;
         let (store, view) = (&self.scout.app.store, &self.scout.view);
-        let (mut found, mut stretch, mut walked) = (Vec::new(), STRETCH_FIRST, 0);
+        let (mut bear, mut found, mut stretch, mut walked) = (Vec::new(), Vec::new(), STRETCH_FIRST, 0);
         loop {
-            let wanted = limit.saturating_sub(count(&found));
+            let wanted = limit.saturating_sub(count(&found)).saturating_sub(count(&bear));
             let passed =
                 store.stretch(view, &self.narrowing(after, wanted), marked.walked(), stretch).await?;
-            let last = passed.bear.last().copied();
-            found.extend(self.narrowed(start, limit, Some(&passed.bear)).await?);
-            if count(&found) >= limit {
-                if walked <= AHEAD_MAX && !marked.few.initialized() {
-                    self.scout.app.few.insert(marked.name, false);
-                }
-                return Ok(in_order(found));
+            let is_full = count(&passed.bear) >= wanted;
+            let end = if is_full { passed.bear.last().copied() } else { passed.end };
+            bear.extend(passed.bear);
+            if is_full || end.is_none() {
+                found.extend(self.narrowed(start, limit, Some(&std::mem::take(&mut bear))).await?);
             }
-            // What bore them and was written or deleted meanwhile is not among the candidates: the walk goes on.
-            let is_cut = i64::try_from(passed.bear.len()).unwrap_or(i64::MAX) >= wanted;
-            let end = if is_cut { last } else { passed.end };
-            let Some(place) = end else { return Ok(in_order(found)) };
+            if is_full && walked <= ahead_max && !marked.few.initialized() {
+                self.scout.app.few.insert(marked.name, false);
+            }
+            // One that was written or deleted meanwhile is not among the candidates: the walk goes on in its place.
+            let Some(place) = end.filter(|_| count(&found) < limit) else { return Ok(in_order(found)) };
             walked += stretch;
             // As far as can be told, this many records fill the page.
-            let ahead = (limit - count(&found)).saturating_mul(walked) / count(&found).max(1);
+            let met = count(&found).saturating_add(count(&bear));
+            let ahead = limit.saturating_sub(met).saturating_mul(walked) / met.max(1);
             if ahead > ahead_max
                 && let Some(few) = self.few(marked).await?
             {
-                // What was found on the way is among them.
+                // What was met on the way is among them.
                 return self.of_few(few, start, limit).await;
             }
             after = Some(place);
@@ -217,6 +228,25 @@ fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-fn count(rows: &[Row]) -> i64 {
-    i64::try_from(rows.len()).unwrap_or(i64::MAX)
+/// Of a long list of spans, fewer and wider ones that whatever bears one of the list bears too.
+fn wider(
+    group: &[(&Compiled, Mark<'static>)],
+    marks: impl Fn(&[(&Compiled, Mark<'static>)]) -> Vec<BlindMark>,
+) -> Option<Vec<BlindMark>> {
+    let mut widest = None;
+    for size in 1..Mark::SIZES {
+        if widest.as_ref().map_or(group.len(), Vec::len) <= WALKED_MARKS_MAX {
+            break;
+        }
+        let wide: Vec<_> = group.iter().map(|(one, mark)| (*one, mark.within(size))).collect();
+        let mut wide = marks(&wide);
+        wide.sort_unstable();
+        wide.dedup();
+        widest = Some(wide);
+    }
+    widest.filter(|wide| wide.len() <= group.len() / 2)
+}
+
+fn count<T>(all: &[T]) -> i64 {
+    i64::try_from(all.len()).unwrap_or(i64::MAX)
 }
