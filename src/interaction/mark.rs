@@ -15,7 +15,12 @@ use crate::{
     },
     refusal::Refusal,
     seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
-    store::{Row, search::View, write::Place},
+    store::{
+        Row,
+        mark::{Remarked, SearchList},
+        search::View,
+        write::Place,
+    },
     tenant::TenantId,
 };
 
@@ -24,11 +29,11 @@ const AT_ONCE: i64 = 1_000;
 
 /// Makes a tenant's marks anew unless they were made by the list in force; how many records were looked at.
 ///
-/// If we crash here, the list is not noted down, and the next start begins again. If the tenant's search parameters change
-/// meanwhile, it begins again by itself.
+/// If we crash here, it is noted down that marks were being made, and the next start begins again, whatever its list. If the
+/// tenant's search parameters change meanwhile, it begins again by itself.
 ///
 /// # Errors
-/// [`Failure`] when the database is away, or the parameters keep changing.
+/// [`Failure`] when the database is away, the parameters keep changing, or another server makes marks by another list.
 pub async fn make_anew(app: &App, tenant: TenantId, references: References) -> Result<u64, Failure> {
     for _ in 0..ATTEMPTS_MAX {
         if let Some(seen) = pass(app, tenant, references).await? {
@@ -42,10 +47,14 @@ pub async fn make_anew(app: &App, tenant: TenantId, references: References) -> R
 /// One pass over a tenant's records; `None` if its search parameters have changed meanwhile.
 async fn pass(app: &App, tenant: TenantId, references: References) -> Result<Option<u64>, Failure> {
     let (keys, known) = (app.keyring.tenant(tenant)?, app.in_force(tenant));
-    let digest = list_digest(&keys, &[&known.listed], references);
-    if app.store.search_list(tenant).await?.as_deref() == Some(&digest) {
+    let made = list_digest(&keys, &[&known.listed], references);
+    if app.store.search_list(tenant).await?.as_deref() == Some(&made) {
         return Ok(Some(0));
     }
+    // INVARIANT: marks of two lists are never taken for those of one
+    // (`marks_that_were_half_made_by_another_list_are_made_anew`).
+    let list = SearchList { begun: begun(made), made };
+    app.store.begin_search_list(tenant, list).await?;
     let view = View { tenant, actor: None, now: app.clock.now() };
     let marking = Marking { app, keys: &keys, references, known: &known };
     let (mut after, mut seen) = (None, 0_u64);
@@ -54,15 +63,35 @@ async fn pass(app: &App, tenant: TenantId, references: References) -> Result<Opt
         after = rows.last().map(|row| (row.at.kind, row.at.key)).or(after);
         seen = seen.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
         let marked = marking.of_rows(&view, &rows).await?;
-        if !app.store.remark((tenant, known.generation), marked).await? {
-            return Ok(None);
+        match app.store.remark((tenant, known.generation), list, marked).await? {
+            Remarked::Done => {}
+            Remarked::OtherParameters => return Ok(None),
+            Remarked::OtherList => return Err(other_list()),
         }
         if rows.is_empty() {
             break;
         }
     }
-    app.store.set_search_list(tenant, digest).await?;
+    if !app.store.end_search_list(tenant, list).await? {
+        return Err(other_list());
+    }
     Ok(Some(seen))
+}
+
+/// What stands in a list's place while marks are being made by it.
+fn begun(made: [u8; 32]) -> [u8; 32] {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(b"marks are being made by ");
+    context.update(&made);
+    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+fn other_list() -> Failure {
+    tracing::error!(
+        event = "marks_made_by_another_list",
+        message = "another server makes marks by another search.population or fhir.references: give all servers the same"
+    );
+    Refusal::Internal.into()
 }
 
 fn of_plain(plain: &Plain, (marking, kind): &(&Marking<'_>, ResourceType)) -> Vec<BlindMark> {
@@ -92,7 +121,11 @@ impl Marking<'_> {
                 Ok(Some(opened)) => opened,
                 Ok(None) => continue,
                 Err(Failure::Refused(Refusal::Integrity, _)) => {
-                    tracing::error!(event = "record_not_marked", kind = row.at.kind.name());
+                    tracing::error!(
+                        event = "record_not_marked",
+                        kind = row.at.kind.name(),
+                        entry = row.entry
+                    );
                     continue;
                 }
                 Err(other) => return Err(other),

@@ -77,6 +77,26 @@ impl Marks {
     }
 }
 
+/// What stands for a list in the database.
+#[derive(Clone, Copy)]
+pub struct SearchList {
+    /// Marks are being made by it: to every other start, and to the same one once more, as good as none.
+    pub begun: [u8; 32],
+    /// All marks are made by it.
+    pub made: [u8; 32],
+}
+
+/// What became of marks that were to be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remarked {
+    /// They are set.
+    Done,
+    /// The tenant's search parameters have changed.
+    OtherParameters,
+    /// Somebody makes marks by another list.
+    OtherList,
+}
+
 /// Records, in two columns of one row: thousands of rows would cost more than what is in them.
 #[derive(QueryableByName)]
 struct Bore {
@@ -196,20 +216,35 @@ impl Store {
         Ok(rows.into_iter().next().map(|row| row.digest))
     }
 
-    /// Says by which list a tenant's marks are made.
+    /// Says that a tenant's marks are being made by a list.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away.
-    pub async fn set_search_list(&self, tenant: TenantId, digest: [u8; 32]) -> Result<(), StoreError> {
+    pub async fn begin_search_list(&self, tenant: TenantId, list: SearchList) -> Result<(), StoreError> {
         Statement::new(
             "INSERT INTO search_list (tenant, digest) VALUES (?, ?)
              ON CONFLICT (tenant) DO UPDATE SET digest = excluded.digest",
         )
         .bind::<Integer, _>(tenant.0)
-        .bind::<Binary, _>(digest.to_vec())
+        .bind::<Binary, _>(list.begun.to_vec())
         .execute(&mut self.connection().await?)
         .await?;
         Ok(())
+    }
+
+    /// Says that a tenant's marks are made by a list; whether nobody has begun with another one meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database is away.
+    pub async fn end_search_list(&self, tenant: TenantId, list: SearchList) -> Result<bool, StoreError> {
+        let ended = Statement::new("UPDATE search_list SET digest = ? WHERE tenant = ? AND digest IN (?, ?)")
+            .bind::<Binary, _>(list.made.to_vec())
+            .bind::<Integer, _>(tenant.0)
+            .bind::<Binary, _>(list.begun.to_vec())
+            .bind::<Binary, _>(list.made.to_vec())
+            .execute(&mut self.connection().await?)
+            .await?;
+        Ok(ended == 1)
     }
 
     /// Current records of a tenant after a place, in the order of type and key: at most `limit`, and no further one when they
@@ -235,20 +270,22 @@ impl Store {
     }
 
     /// Sets the marks of versions that are still current, outside the ledger's transaction: they say nothing that the
-    /// records do not. What was written in between has marks of its own. Nothing is set, and `false` comes back, when the
-    /// tenant's search parameters are of another generation than the marks were made by.
+    /// records do not. What was written in between has marks of its own. Nothing is set unless the list and the tenant's search
+    /// parameters are those that the marks were made by.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away; then none is set.
     pub async fn remark(
         &self,
         (tenant, generation): (TenantId, i64),
+        list: SearchList,
         marked: Vec<(Place, i32, Vec<BlindMark>)>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Remarked, StoreError> {
         let mut connection = self.connection().await?;
         connection.batch_execute("BEGIN").await?;
-        let done = remarked(&connection, (tenant, generation), &marked).await;
-        connection.batch_execute(if matches!(done, Ok(true)) { "COMMIT" } else { "ROLLBACK" }).await?;
+        let done = remarked(&connection, (tenant, generation), list, &marked).await;
+        let keep = matches!(done, Ok(Remarked::Done));
+        connection.batch_execute(if keep { "COMMIT" } else { "ROLLBACK" }).await?;
         Ok(done?)
     }
 }
@@ -256,8 +293,18 @@ impl Store {
 async fn remarked(
     connection: &AsyncPgConnection,
     (tenant, generation): (TenantId, i64),
+    list: SearchList,
     marked: &[(Place, i32, Vec<BlindMark>)],
-) -> diesel::QueryResult<bool> {
+) -> diesel::QueryResult<Remarked> {
+    let digest: Vec<Digest> =
+        Statement::new("SELECT l.digest FROM search_list l WHERE l.tenant = ? FOR SHARE")
+            .bind::<Integer, _>(tenant.0)
+            .load(&mut &*connection)
+            .await?;
+    let is_its = |row: Digest| [list.begun, list.made].iter().any(|one| row.digest == one);
+    if !digest.into_iter().next().is_some_and(is_its) {
+        return Ok(Remarked::OtherList);
+    }
     set(connection, marked).await?;
     // Asked last, with the records locked. A turn that this does not see goes over these records after us; one that it
     // sees may have gone over them before.
@@ -265,7 +312,8 @@ async fn remarked(
         .bind::<Integer, _>(tenant.0)
         .load(&mut &*connection)
         .await?;
-    Ok(found.into_iter().next().map_or(0, |row| row.generation) == generation)
+    let is_same = found.into_iter().next().map_or(0, |row| row.generation) == generation;
+    Ok(if is_same { Remarked::Done } else { Remarked::OtherParameters })
 }
 
 pub(super) async fn set(

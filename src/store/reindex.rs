@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryableByName,
-    sql_types::{Array, BigInt, Binary, Double, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Double, Integer, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use uuid::Uuid;
@@ -84,6 +84,8 @@ pub struct Turn {
     pub total: i64,
     /// By which list the tenant's marks are made, if it is another from here on.
     pub digest: Option<[u8; 32]>,
+    /// By which list, and up to where, the records were gone over that this turn says are; none at the first.
+    pub gone_over: Option<(Vec<u8>, (i16, Uuid))>,
 }
 
 /// Records that were gone over.
@@ -185,7 +187,7 @@ impl Store {
         Ok(rows.into_iter().next())
     }
 
-    /// Gives a tenant its next generation; whether it was still of the one before.
+    /// Gives a tenant its next generation; whether it was still of the one before, and its records gone over as the turn says.
     ///
     /// # Errors
     /// [`StoreError`] when the database is away; then nothing has happened, or all of it.
@@ -295,7 +297,9 @@ async fn turned(
     turn: Turn,
 ) -> diesel::QueryResult<bool> {
     Statement::new("SELECT 1 FROM ledger_head ORDER BY shard FOR UPDATE").execute(&mut &*connection).await?;
-    let Turn { now, added, stage, other, list, total, digest } = turn;
+    let Turn { now, added, stage, other, list, total, digest, gone_over } = turn;
+    let first = gone_over.is_none();
+    let (by, (last_type, last_key)) = gone_over.unwrap_or((Vec::new(), (0, NIL)));
     let turned = Statement::new(
         "INSERT INTO search_index AS i
              (tenant, generation, changed, added, stage, other, list, after_type, after_key, passed, total)
@@ -304,7 +308,8 @@ async fn turned(
              generation = excluded.generation, changed = excluded.changed, added = excluded.added,
              stage = excluded.stage, other = excluded.other, list = excluded.list, after_type = 0,
              after_key = excluded.after_key, passed = 0, total = excluded.total, moved = clock_timestamp()
-         WHERE i.generation = excluded.generation - 1",
+         WHERE i.generation = excluded.generation - 1
+           AND (? OR i.list = ? AND i.after_type = ? AND i.after_key = ?)",
     )
     .bind::<Integer, _>(tenant.0)
     .bind::<BigInt, _>(generation.saturating_add(1))
@@ -315,6 +320,10 @@ async fn turned(
     .bind::<Binary, _>(list.to_vec())
     .bind::<SqlUuid, _>(NIL)
     .bind::<BigInt, _>(total)
+    .bind::<Bool, _>(first)
+    .bind::<Binary, _>(by)
+    .bind::<SmallInt, _>(last_type)
+    .bind::<SqlUuid, _>(last_key)
     .execute(&mut &*connection)
     .await?;
     if turned == 1

@@ -113,7 +113,7 @@ pub async fn announce(app: &App, whose: Whose, definitions: Vec<Definition>) -> 
         Some(held) => (held.added, held.row.generation),
         None => (Vec::new(), 0),
     };
-    let next = Next { generation, added, stage: Stage::TakingIn, other: definitions };
+    let next = Next { generation, added, stage: Stage::TakingIn, other: definitions, gone_over: None };
     Ok(if turn(app, whose, next).await? { Begun::Now } else { Begun::Already })
 }
 
@@ -123,10 +123,12 @@ struct Next {
     added: Vec<Definition>,
     stage: Stage,
     other: Vec<Definition>,
+    /// By which list, and up to where, the records were gone over.
+    gone_over: Option<(Vec<u8>, (i16, Uuid))>,
 }
 
 async fn turn(app: &App, (tenant, references): Whose, next: Next) -> Result<bool, Failure> {
-    let Next { generation, added, stage, other } = next;
+    let Next { generation, added, stage, other, gone_over } = next;
     let (keys, now) = (app.keyring.tenant(tenant)?, app.clock.now());
     let (compiled, _) = compile_known(&app.definitions, &added);
     let (compiled_other, _) = compile_known(&app.definitions, &other);
@@ -147,6 +149,7 @@ async fn turn(app: &App, (tenant, references): Whose, next: Next) -> Result<bool
         list: list_digest(&keys, &[&known.listed, known.others()], references),
         total: app.store.count_of_types(tenant, &known.types_to_go_over()).await?,
         digest: (stage != Stage::TakingIn).then(|| list_digest(&keys, &[&known.listed], references)),
+        gone_over,
     };
     Ok(app.store.turn_search_index(tenant, generation, turn).await?)
 }
@@ -219,17 +222,15 @@ async fn batch(
 /// All records were gone over: what was taken in is in force, or what was taken out is gone.
 async fn finish(app: &App, whose: Whose, held: Held) -> Result<Step, Failure> {
     let Held { row, added, other, known } = held;
-    let generation = row.generation;
-    let next = match known.stage {
-        Stage::TakingIn if known.leaves_marks() => {
-            Next { generation, added: other, stage: Stage::TakingOut, other: added }
-        }
-        Stage::TakingIn => Next { generation, added: other, stage: Stage::Standing, other: Vec::new() },
-        Stage::TakingOut | Stage::Standing => {
-            Next { generation, added, stage: Stage::Standing, other: Vec::new() }
-        }
+    let (stage, added, other) = match known.stage {
+        Stage::TakingIn if known.leaves_marks() => (Stage::TakingOut, other, added),
+        Stage::TakingIn => (Stage::Standing, other, Vec::new()),
+        Stage::TakingOut | Stage::Standing => (Stage::Standing, added, Vec::new()),
     };
-    let (stage, passed) = (next.stage, row.passed);
+    // Whoever began anew by another list meanwhile has not gone over all of them.
+    let gone_over = Some((row.list, (row.after_type, row.after_key)));
+    let next = Next { generation: row.generation, added, stage, other, gone_over };
+    let passed = row.passed;
     if !turn(app, whose, next).await? {
         return Ok(Step::Elsewhere);
     }

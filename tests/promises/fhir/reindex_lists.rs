@@ -7,7 +7,12 @@ use custodia::{
     fhir::kinds::ResourceType,
     host,
     interaction::reindex::{RECORDS_AT_ONCE, run_all},
-    store::{NIL, cluster::Role, reindex::Passed},
+    store::{
+        NIL,
+        cluster::Role,
+        mark::{Remarked, SearchList},
+        reindex::Passed,
+    },
     tenant::TenantId,
 };
 use custodia_support::people::Person;
@@ -90,8 +95,12 @@ async fn marks_made_at_a_start_give_way_to_a_reindex_that_began_meanwhile() {
     let (tenant, place) = (TenantId(row.get(0)), (row.get(0), row.get(1), key));
     // It was begun before there was anything to reindex, and waits for the record.
     let (app, version) = (clinic.server.app().clone(), row.get(3));
+    let list = SearchList { begun: [1; 32], made: [2; 32] };
+    app.store.begin_search_list(tenant, list).await.unwrap();
     let late =
-        tokio::spawn(async move { app.store.remark((tenant, 0), vec![(place, version, vec![])]).await });
+        tokio::spawn(
+            async move { app.store.remark((tenant, 0), list, vec![(place, version, vec![])]).await },
+        );
     let watch = clinic.server.database().connect(Role::Owner).await;
     let begun = Instant::now();
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted";
@@ -101,7 +110,52 @@ async fn marks_made_at_a_start_give_way_to_a_reindex_that_began_meanwhile() {
     let _made = admin.put("/fhir/SearchParameter/eyes", &eyes()).await.expect(201);
     let _begun = admin.send(reqwest::Method::POST, REINDEX, &[], "").await.expect(202);
     held.commit().await.unwrap();
-    assert!(!late.await.unwrap().unwrap(), "its marks know nothing of the parameter");
+    assert_eq!(late.await.unwrap().unwrap(), Remarked::OtherParameters, "they know nothing of the parameter");
     let _in_force = ended(&admin).await;
     assert_eq!(sorted(&clinic.importer, "/fhir/Patient?eye-colour=green").await, ["ann"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn marks_that_were_half_made_by_another_list_are_made_anew() {
+    let clinic = Clinic::listing(&["Patient.address-city"]).await;
+    let mut ann = coloured("ann", "green", "m0");
+    ann["address"] = serde_json::json!([{"city": "Anytown"}]);
+    clinic.put(&ann).await;
+    let found = "/fhir/Patient?address-city=Anytown";
+    assert_eq!(sorted(&clinic.importer, found).await, ["ann"]);
+    // A start by a shorter list gets as far as the last step: the marks are set, and the list is not noted down.
+    for sql in [
+        "CREATE SEQUENCE steps",
+        "GRANT USAGE ON steps TO custodia_server",
+        "CREATE FUNCTION breaks() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('steps') = 2 THEN RAISE EXCEPTION 'killed'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER breaks BEFORE UPDATE ON search_list FOR EACH ROW EXECUTE FUNCTION breaks()",
+    ] {
+        clinic.sql(sql).await.unwrap();
+    }
+    let mut shorter = clinic.server.config().clone();
+    shorter.search.population.clear();
+    assert!(host::start(shorter, Clock::machine()).await.is_err());
+    // The next one has the list from before.
+    let again = host::start(clinic.server.config().clone(), Clock::machine()).await.unwrap();
+    assert_eq!(sorted(&clinic.importer, found).await, ["ann"]);
+    again.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_starts_by_different_lists_one_gives_way() {
+    let clinic = Clinic::listing(&["Patient.address-city"]).await;
+    clinic.put(&coloured("ann", "green", "m0")).await;
+    let app = clinic.server.app().clone();
+    let tenant = app.store.tenants().await.unwrap()[0].id();
+    let list = |one: u8| SearchList { begun: [one; 32], made: [one + 1; 32] };
+    app.store.begin_search_list(tenant, list(1)).await.unwrap();
+    assert_eq!(app.store.remark((tenant, 0), list(1), Vec::new()).await.unwrap(), Remarked::Done);
+    app.store.begin_search_list(tenant, list(3)).await.unwrap();
+    assert_eq!(app.store.remark((tenant, 0), list(1), Vec::new()).await.unwrap(), Remarked::OtherList);
+    assert!(!app.store.end_search_list(tenant, list(1)).await.unwrap());
+    assert!(app.store.end_search_list(tenant, list(3)).await.unwrap());
+    // Two that have the same list do the same, and the one that is later finds it done.
+    assert_eq!(app.store.remark((tenant, 0), list(3), Vec::new()).await.unwrap(), Remarked::Done);
+    assert!(app.store.end_search_list(tenant, list(3)).await.unwrap());
 }
