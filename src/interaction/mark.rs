@@ -14,7 +14,10 @@ use crate::{
         search::{Compiled, InForce, Mark},
     },
     refusal::Refusal,
-    seal::{BlindMark, Plain, TenantKeys, blind::list_digest},
+    seal::{
+        BlindMark, Plain, TenantKeys,
+        blind::{list_begun, list_digest},
+    },
     store::{
         Row,
         mark::{Remarked, SearchList},
@@ -53,7 +56,7 @@ async fn pass(app: &App, tenant: TenantId, references: References) -> Result<Opt
     }
     // INVARIANT: marks of two lists are never taken for those of one
     // (`marks_that_were_half_made_by_another_list_are_made_anew`).
-    let list = SearchList { begun: begun(made), made };
+    let list = SearchList { begun: list_begun(made), made };
     app.store.begin_search_list(tenant, list).await?;
     let view = View { tenant, actor: None, now: app.clock.now() };
     let marking = Marking { app, keys: &keys, references, known: &known };
@@ -76,14 +79,6 @@ async fn pass(app: &App, tenant: TenantId, references: References) -> Result<Opt
         return Err(other_list());
     }
     Ok(Some(seen))
-}
-
-/// What stands in a list's place while marks are being made by it.
-fn begun(made: [u8; 32]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(b"marks are being made by ");
-    context.update(&made);
-    context.finish().as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 fn other_list() -> Failure {
