@@ -236,13 +236,22 @@ fn places(steps: &[Step]) -> Vec<Vec<&str>> {
     found
 }
 
-/// Whether it looks into one of these extensions, by the ends of their URLs.
+/// Whether it looks into one of these extensions, by the ends of their URLs, or into any: what is not told by its URL at once
+/// may be one of these.
 pub(super) fn looks_into_extension(added: &Compiled, ends: &[&str]) -> bool {
-    let names = |step: &Step| match step {
-        Step::Equals(name, url) => name.as_ref() == "url" && ends.iter().any(|end| url.ends_with(end)),
+    let is_harmless = |step: Option<&Step>| match step {
+        Some(Step::Equals(name, url)) => name.as_ref() == "url" && !ends.iter().any(|end| url.ends_with(end)),
         _ => false,
     };
-    added.paths().iter().any(|path| path.steps.iter().any(names))
+    let looks = |steps: &[Step]| {
+        steps.iter().enumerate().any(|(at, step)| match step {
+            Step::Member(name) if matches!(name.as_ref(), "extension" | "modifierExtension") => {
+                !is_harmless(steps.get(at + 1))
+            }
+            _ => false,
+        })
+    };
+    added.paths().iter().any(|path| looks(&path.steps))
 }
 
 #[cfg(test)]

@@ -142,6 +142,28 @@ fn own_parameters_are_marked_when_listed_and_never_when_they_tell_much() {
         parameter("dead", &["Patient"], "token", "Patient.deceased.as(boolean)"),
         parameter("label", &["Patient"], "token", "Patient.meta.security"),
         parameter("race", &["Patient"], "token", race),
+        parameter("birthsex", &["Patient"], "token", "Patient.extension.value.as(code)"),
+        parameter("races", &["Patient"], "token", "Patient.extension.extension.value.as(Coding)"),
+        parameter(
+            "first",
+            &["Patient"],
+            "token",
+            "Patient.extension[0].where(url='http://x.test/eyes').value.as(Coding)",
+        ),
+        parameter(
+            "female",
+            &["Patient"],
+            "string",
+            "Patient.extension.where(valueCode='F').where(url='x').value.as(string)",
+        ),
+        parameter("modifier", &["Patient"], "token", "Patient.modifierExtension.value.as(Coding)"),
+        parameter("home", &["Patient"], "token", "Patient.address.extension.value.as(Coding)"),
+        parameter(
+            "deep",
+            &["Patient"],
+            "token",
+            "Patient.extension('http://x.test/eyes').extension.value.as(Coding)",
+        ),
         parameter("identifier-system", &["Patient"], "uri", "Patient.identifier.system"),
         // A name that is on the default list is R4's there.
         parameter("encounter", &["Patient"], "token", EYES),
