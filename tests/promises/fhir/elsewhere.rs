@@ -38,6 +38,7 @@ use crate::clinic::{Clinic, ids};
 const LOINC: &str = "http://loinc.org";
 const SNOMED: &str = "http://snomed.info/sct";
 const ICD: &str = "http://hl7.org/fhir/sid/icd-10-cm";
+const RXNORM: &str = "http://www.nlm.nih.gov/research/umls/rxnorm";
 const SET: &str = "http://terms.test/ValueSet/diabetes";
 const US: &str = "http://hl7.org/fhir/us/core/StructureDefinition";
 const DOCUMENTS: &str = "http://hl7.org/fhir/us/core/ValueSet/us-core-documentreference-type";
@@ -51,10 +52,10 @@ const CODES: [(&str, &str, &str); 5] = [
     (ICD, "E11.9", "Type 2 diabetes mellitus without complications"),
 ];
 
-/// What the server was sent, byte for byte: of each request its line and headers, then its body.
 /// A code that the server fails over.
-const BAD: &str = "9999-9";
+const BAD: &str = "9999-4";
 
+/// What the server was sent, byte for byte: of each request its line and headers, then its body.
 #[derive(Default)]
 struct Heard {
     all: Vec<(String, String)>,
@@ -447,10 +448,10 @@ async fn only_codes_leave_the_house() {
     }
     // No more than so many questions of one request.
     let first = heard.len();
-    let coding = |n: usize| json!({"system": LOINC, "code": format!("{}-1", 1000 + n)});
+    let coding = |n: usize| json!({"system": RXNORM, "code": (1_000 + n).to_string()});
     let many: Vec<Value> = (0..=QUESTIONS_MAX).map(coding).collect();
     let sent = json!({"resourceType": "Parameters", "parameter": [
-        {"name": "url", "valueUri": LOINC}, {"name": "codeableConcept", "valueCodeableConcept": {"coding": many}},
+        {"name": "url", "valueUri": RXNORM}, {"name": "codeableConcept", "valueCodeableConcept": {"coding": many}},
     ]});
     let _no = importer.post("/fhir/CodeSystem/$validate-code", &sent).await;
     assert_eq!(elsewhere.asked(first).len(), QUESTIONS_MAX);
