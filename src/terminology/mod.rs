@@ -11,7 +11,7 @@
 //! ```
 //! Bounds: [`KEPT_WEIGHT_MAX`], [`ANSWER_BYTES_MAX`], [`QUESTIONS_MAX`], `timeout_ms`, `at_once`. A server that cannot be reached,
 //! refuses the credentials or says that it is busy is not asked for [`REST_MS`]; a question that it fails on is not asked again
-//! for as long, and others are: what one caller asks keeps no other from answers.
+//! for as long, and others are. A question that came to its turn late has not failed.
 
 use std::{
     fs, io,
@@ -94,6 +94,8 @@ enum Trouble {
     Server(&'static str),
     /// This question fails.
     Question(&'static str),
+    /// It was not answered in the time that it had.
+    Late,
 }
 
 #[derive(Clone)]
@@ -147,6 +149,8 @@ impl TerminologyServer {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            // Of a server that is not there, so much is left that this shows before the question's time is over.
+            .connect_timeout(within / 2)
             .timeout(within);
         if let Some(path) = &config.roots {
             let roots = reqwest::Certificate::from_pem_bundle(&read(path)?);
@@ -203,10 +207,17 @@ impl TerminologyServer {
         // Whoever gets no seat in time has learnt nothing about the server.
         let seat = tokio::time::timeout_at(until, self.seats.acquire()).await;
         let _seat = seat.map_err(|_| Away)?.map_err(|_| Away)?;
+        let left = until.saturating_duration_since(Instant::now());
         let told = tokio::time::timeout_at(until, self.whole(question)).await;
         let rest = chrono::Duration::milliseconds(REST_MS);
-        let (told, long) = match told.unwrap_or(Err(Trouble::Question("no answer in time"))) {
+        let (told, long) = match told.unwrap_or(Err(Trouble::Late)) {
             Ok(told) => (Ok(Arc::new(told)), self.kept),
+            // It spent its time waiting for its turn: that says nothing of it.
+            Err(Trouble::Late) if left < self.within / 2 => return Err(Away),
+            Err(Trouble::Late) => {
+                tracing::warn!(event = "terminology_question_failed", error = "no answer in time");
+                (Err(Away), rest)
+            }
             Err(Trouble::Question(why)) => {
                 tracing::warn!(event = "terminology_question_failed", error = why);
                 (Err(Away), rest)
@@ -259,18 +270,22 @@ impl TerminologyServer {
             request = request.header(AUTHORIZATION, bearer.clone());
         }
         let mut answer = request.send().await.map_err(|error| {
-            if error.is_timeout() {
-                Trouble::Question("no answer in time")
+            // A connection that does not come about in time is both.
+            if error.is_connect() {
+                Trouble::Server("it cannot be reached")
+            } else if error.is_timeout() {
+                Trouble::Late
             } else {
-                Trouble::Server("no answer")
+                Trouble::Question("no answer")
             }
         })?;
         match answer.status().as_u16() {
             200 => {}
             // It understood, and does not know the system, the set or the operation.
             400 | 404 | 410 | 422 => return Ok(Told::Unknown),
-            401 | 403 => return Err(Trouble::Server("it refuses the credentials")),
+            401 => return Err(Trouble::Server("it refuses the credentials")),
             429 | 503 => return Err(Trouble::Server("it is busy")),
+            // 403 among them: of one system that the house has no licence for.
             _ => return Err(Trouble::Question("a status of no use")),
         }
         let mut bytes = Vec::new();
@@ -316,3 +331,6 @@ fn bearer(path: &Path) -> Result<HeaderValue, TerminologyError> {
     header.set_sensitive(true);
     Ok(header)
 }
+
+#[cfg(test)]
+mod tests;
