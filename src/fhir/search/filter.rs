@@ -89,6 +89,19 @@ impl Filter {
         }
     }
 
+    /// Whether it asks, wherever in it, when records were written.
+    #[must_use]
+    pub fn asks_when(&self) -> bool {
+        match self {
+            Self::Values(values) => values.parameter.code == "_lastUpdated",
+            Self::Missing(..) => false,
+            Self::Chain(chain) => chain.links.iter().any(|(_, filter)| filter.asks_when()),
+            Self::Has(has) => has.filter.asks_when(),
+            Self::All(several) | Self::Any(several) => several.iter().any(Self::asks_when),
+            Self::Not(one) => one.asks_when(),
+        }
+    }
+
     /// The names of the parameters it asks about, on the record itself.
     #[must_use]
     pub fn codes(&self) -> Vec<&str> {

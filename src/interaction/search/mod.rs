@@ -35,7 +35,7 @@ use crate::{
         compartment::can_be_in_compartment,
         kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
-        search::{Handling, Level, Query, Request, Searches, Sets, WantedSet},
+        search::{Filter, Handling, Level, Query, Request, Searches, Sets, WantedSet},
         terminology::Vocabulary,
     },
     gate::Permit,
@@ -149,7 +149,7 @@ async fn to_its_end(
 /// Whoever asks what was written since a time may ask again from now on: what is written up to now is on its pages (decision
 /// 0044).
 async fn settle(scout: &Scout<'_>, query: &Query) -> Result<(), Failure> {
-    if query.cursor.is_none() && query.candidates().updated_from.is_some() {
+    if query.cursor.is_none() && query.filters.iter().any(Filter::asks_when) {
         scout.app.ledger.settle(scout.view.tenant, scout.view.now).await?;
     }
     Ok(())

@@ -54,6 +54,10 @@ async fn what_is_committed_while_somebody_asks_what_is_new_is_on_one_of_two_answ
             "/fhir?_type=Observation,Device&_lastUpdated=ge",
         ),
         ("/fhir/Patient/ann/$everything?_since=2019-01-01", "/fhir/Patient/ann/$everything?_since="),
+        (
+            "/fhir/Observation?patient=ann&_filter=status%20eq%20unknown%20or%20_lastUpdated%20ge%202019-01-01",
+            "/fhir/Observation?patient=ann&_filter=status%20eq%20unknown%20or%20_lastUpdated%20ge%20",
+        ),
     ]
     .into_iter()
     .enumerate()
