@@ -166,7 +166,7 @@ impl Page {
         let next = (!self.next.is_empty()).then(|| query.link(&app.base, &self.next));
         let urls: Vec<String> =
             self.events.iter().map(|(id, _)| format!("{}/AuditEvent/{id}", app.base.as_str())).collect();
-        let page = bundle::Page { self_link: &this, next_link: next.as_deref(), total: None };
+        let page = bundle::Page { self_link: &this, next_link: next.as_deref(), total: None, as_of: None };
         let found = self.events.iter().zip(&urls).map(|((_, event), url)| Found {
             full_url: Some(url),
             resource: event,

@@ -15,11 +15,13 @@
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, delete,
+    Ask, Failure, Head, Return,
+    attempts::Attempts,
+    create, delete,
     desk::{Desk, Ready},
     forbidden,
     open::Record,
-    parse_body, patch, reindex, search, update, written,
+    parse_body, patch, search, update, written,
 };
 use crate::{
     answer::Answer,
@@ -32,7 +34,7 @@ use crate::{
         search::form,
     },
     gate::{Act, Permit},
-    ledger::{Audited, Rejected, Released},
+    ledger::{Audited, Rejected, Released, Stale},
     refusal::{Refusal, Why},
     seal::{Opened, Plain},
     store::criterion::Criterion,
@@ -150,24 +152,27 @@ pub(super) async fn store(
     create::check(app, kind, &resource).await?;
     let given = resource.get("id").and_then(Value::as_str).and_then(LogicalId::parse);
     let own = Own { drawn: LogicalId::of_uuid(app.clock.random_id()), given };
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = Attempts::default();
+    loop {
         let Settled { found, criterion } = settle(app, ask, kind, query).await?;
-        let mut desk = Desk::open(app, &ask.caller)?;
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let mut next = resource.clone();
         let tried = match found {
             Some(found) => over(app, ask, &mut desk, &own, found, &mut next).await?,
             None => Some(fresh(app, ask, &mut desk, &own, kind, &mut next).await?),
         };
-        let Some(Tried { id, mut ready, status, released }) = tried else { continue };
+        let Some(Tried { id, mut ready, status, released }) = tried else {
+            attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
+            continue;
+        };
         ready.written.change.criteria.push(criterion);
         let head = create::head(app, kind, &id, ready.version, ready.updated);
         let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], released, answer).await {
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// Ids a conditional update may create under.
@@ -279,26 +284,29 @@ pub(super) async fn apply(
     query: &str,
     patch: &Patch,
 ) -> Result<Audited<Answer>, Failure> {
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = Attempts::default();
+    loop {
         let Settled { found, criterion } = settle(app, ask, kind, query).await?;
         let (record, _) = found.ok_or(Refusal::NotFound(Why::Absent))?;
         let id = id_of(&record)?;
-        let mut desk = Desk::open(app, &ask.caller)?;
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let prepared = patch::prepare(app, &still(ask, &record), &mut desk, kind, &id, patch).await;
         let (mut ready, released) = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) if has_moved(ask, &failure) => continue,
+            Err(failure) if has_moved(ask, &failure) => {
+                attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
+                continue;
+            }
             Err(failure) => return Err(failure),
         };
         ready.written.change.criteria.push(criterion);
         let head = create::head(app, kind, &id, ready.version, ready.updated);
         let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// `DELETE [base]/Type?query`: deletes the one match; that there is none is no error.
@@ -312,28 +320,30 @@ pub async fn delete(
     query: &str,
 ) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = Attempts::default();
+    loop {
         let Settled { found, criterion } = settle(app, ask, kind, query).await?;
         let Some((record, permit)) = found else { return nothing(app, ask).await };
         let id = id_of(&record)?;
         let still = still(ask, &record);
         let released = vec![release((record, permit))];
-        let mut desk = Desk::open(app, &ask.caller)?;
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let mut tombstone = match delete::prepare(app, &still, &mut desk, kind, &id).await {
             Ok(Some(tombstone)) => tombstone,
-            Ok(None) => continue,
-            Err(failure) if has_moved(ask, &failure) => continue,
-            Err(failure) => return Err(failure),
+            Err(failure) if !has_moved(ask, &failure) => return Err(failure),
+            Ok(None) | Err(_) => {
+                attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
+                continue;
+            }
         };
         tombstone.change.criteria.push(criterion);
         let mut answer = Answer::empty(204);
         answer.version = Some(tombstone.version.number);
         match app.ledger.commit(&ask.access, vec![tombstone], released, Opened::from_caller(answer)).await {
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 async fn nothing(app: &App, ask: &Ask) -> Result<Audited<Answer>, Failure> {

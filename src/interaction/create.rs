@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return, condition,
+    Ask, Failure, Head, Return,
+    attempts::Attempts,
+    condition,
     desk::{Desk, Draft},
-    forbidden, hold, malformed, parse_body, reindex, written,
+    forbidden, hold, malformed, parse_body, written,
 };
 use crate::{
     answer::Answer,
@@ -37,7 +39,8 @@ pub(super) async fn store(
 ) -> Result<Audited<Answer>, Failure> {
     check(app, kind, &resource).await?;
     let id = LogicalId::of_uuid(app.clock.random_id());
-    for _ in 0..ATTEMPTS_MAX {
+    let mut attempts = Attempts::default();
+    loop {
         let mut criterion = None;
         if let Some(query) = &ask.conditions.if_none_exist {
             let settled = condition::settle(app, ask, kind, query).await?;
@@ -46,7 +49,7 @@ pub(super) async fn store(
             }
             criterion = Some(settled.criterion);
         }
-        let mut desk = Desk::open(app, &ask.caller)?;
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         if kind == ResourceType::PATIENT {
             desk.registers(&id);
         }
@@ -57,11 +60,10 @@ pub(super) async fn store(
         let answer = written(201, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Somebody else has just made the patient's key, or created under the same condition: look again.
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// Validates a resource that is about to be stored as `kind`.

@@ -1,6 +1,6 @@
 //! delete (FHIR R4 http.html#delete): a tombstone over the current version; earlier ones stay in the history.
 
-use super::{ATTEMPTS_MAX, Ask, Failure, desk::Desk, forbidden, open::open_permitted, reindex};
+use super::{Ask, Failure, attempts::Attempts, desk::Desk, forbidden, open::open_permitted};
 use crate::{
     answer::Answer,
     app::App,
@@ -22,8 +22,9 @@ pub async fn run(
     id: &LogicalId,
 ) -> Result<Audited<Answer>, Failure> {
     app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
-    for _ in 0..ATTEMPTS_MAX {
-        let mut desk = Desk::open(app, &ask.caller)?;
+    let mut attempts = Attempts::default();
+    loop {
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let Some(written) = prepare(app, ask, &mut desk, kind, id).await? else {
             return Ok(app
                 .ledger
@@ -33,11 +34,10 @@ pub async fn run(
         let mut answer = Answer::empty(204);
         answer.version = Some(written.version.number);
         match app.ledger.commit(&ask.access, vec![written], Vec::new(), Opened::from_caller(answer)).await {
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// The tombstone, or `None` when there is one already.

@@ -15,8 +15,9 @@ use uuid::Uuid;
 
 use super::{
     Failure,
+    attempts::Attempts,
     audit_events::is_reserved,
-    binary, forbidden,
+    binary, forbidden, hold,
     integrity::{Plans, Side},
     malformed,
     mark::Marking,
@@ -29,7 +30,7 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         meta,
         outcome::{IssueCode, Problem},
-        relation::{self, RELATIONS_MAX, Relation, RelationKind},
+        relation::{self, Relation, RelationKind},
         search::InForce,
     },
     gate::{Act, Facts, Permit, Relations},
@@ -48,9 +49,6 @@ use crate::{
 
 /// Fetches of one submission that are under way at once.
 const FORESEEN_AT_ONCE: usize = 256;
-
-/// The most patients one record may be about: each has a key it is sealed for, and an entry at each access.
-const PATIENTS_MAX: usize = 100;
 
 /// Where writes of one submission are prepared.
 pub(super) struct Desk<'a> {
@@ -101,18 +99,20 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub(super) fn open(app: &'a App, caller: &'a Arc<Caller>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        app: &'a App,
+        caller: &'a Arc<Caller>,
+        attempts: &mut Attempts,
+    ) -> Result<Self, Failure> {
         let keys = app.keyring.tenant(caller.tenant())?;
-        let now = app.clock.now();
-        let view = View { tenant: caller.tenant(), actor: caller.actor(), now };
+        let view = View { tenant: caller.tenant(), actor: caller.actor(), now: app.clock.now() };
         Ok(Self {
             app,
             caller,
             keys,
             known: app.in_force(caller.tenant()),
             view,
-            // No earlier than what those who asked what is new have seen all of.
-            now: meta::to_shown(now).max(app.ledger.settled(view.tenant)),
+            now: attempts.begin(app, view.tenant),
             patients: HashMap::new(),
             registering: HashSet::new(),
             plans: Plans::default(),
@@ -154,6 +154,7 @@ impl<'a> Desk<'a> {
             .await;
         for row in rows {
             let (place, row) = row?;
+            self.follows(row.as_ref());
             self.foreseen.insert(place, row);
         }
         Ok(())
@@ -170,7 +171,14 @@ impl<'a> Desk<'a> {
             return Ok(row);
         }
         let View { tenant, actor, now } = self.view;
-        Ok(self.app.store.fetcher().record(tenant, kind, key, actor, now).await?)
+        let row = self.app.store.fetcher().record(tenant, kind, key, actor, now).await?;
+        self.follows(row.as_ref());
+        Ok(row)
+    }
+
+    /// A version is dated no earlier than the one it replaces, which another clock may have dated.
+    fn follows(&mut self, row: Option<&Row>) {
+        self.now = row.map_or(self.now, |row| self.now.max(row.at.updated));
     }
 
     /// Says that this submission creates a patient. She counts as registered by the caller only if nobody has
@@ -198,7 +206,7 @@ impl<'a> Desk<'a> {
             labels.dedup();
         }
         let stated = relation::relations(resource, kind, id, &self.app.base);
-        check_size(about.len(), stated.len())?;
+        hold::size(about.len(), stated.len())?;
         self.meet(&about).await?;
         let patients: Vec<Uuid> =
             about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
@@ -423,23 +431,6 @@ impl<'a> Desk<'a> {
             deleted: change.at.deleted,
         }
     }
-}
-
-/// Refuses a record about too many, before anything is looked up for them.
-fn check_size(patients: usize, relations: usize) -> Result<(), Failure> {
-    let text = if patients > PATIENTS_MAX {
-        format!(
-            "One record may be about {PATIENTS_MAX} patients at the most. Write one for each patient, or for fewer."
-        )
-    } else if relations > RELATIONS_MAX {
-        format!(
-            "One record may state {RELATIONS_MAX} relationships between patients and those who care for them at the \
-             most. Divide its participants among several records."
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Invalid(vec![Problem::error(IssueCode::TooCostly, text)]).into())
 }
 
 struct Place {

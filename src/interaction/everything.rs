@@ -80,8 +80,9 @@ pub async fn run(
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
+    let mut as_of = None;
     if after.is_none() && query.given.iter().any(|(name, _)| *name == "_since") {
-        app.ledger.settle(view.tenant, view.now).await?;
+        as_of = Some(app.ledger.settle(view.tenant, view.now).await?);
     }
     let mut page = Page { released: Vec::new(), found: Vec::new(), next: None };
     if kind == ResourceType::PATIENT || !centre.patients.is_empty() {
@@ -92,7 +93,7 @@ pub async fn run(
         page.found.push(record.opened.map_with(&kind, |plain, kind| (plain, *kind)));
     }
     let next = page.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
-    let links = Links::of(app, ask, &centre, &query, next.transpose()?.as_deref());
+    let links = Links { as_of, ..Links::of(app, ask, &centre, &query, next.transpose()?.as_deref()) };
     let answer = Opened::gather(page.found).map_with(&links, render);
     // Who asks about her is in her log, also where there was nothing to show.
     let named = centre.patients.iter().filter(|_| kind == ResourceType::PATIENT && page.released.is_empty());
@@ -249,6 +250,7 @@ struct Links<'a> {
     subset: &'a Subset,
     /// Whether this page is all there is.
     whole: bool,
+    as_of: Option<DateTime<Utc>>,
 }
 
 impl<'a> Links<'a> {
@@ -275,13 +277,15 @@ impl<'a> Links<'a> {
             definitions: &app.definitions,
             subset: &ask.subset,
             whole: query.cursor.is_none() && next.is_none(),
+            as_of: None,
         }
     }
 }
 
 fn render(found: Vec<(Plain, ResourceType)>, links: &Links<'_>) -> Answer {
     let total = links.whole.then(|| u64::try_from(found.len()).unwrap_or(u64::MAX));
-    let page = bundle::Page { self_link: &links.this, next_link: links.next.as_deref(), total };
+    let (this, next) = (links.this.as_str(), links.next.as_deref());
+    let page = bundle::Page { self_link: this, next_link: next, total, as_of: links.as_of };
     let shown: Vec<(String, Vec<u8>)> = found
         .into_iter()
         .map(|(plain, kind)| {

@@ -128,18 +128,19 @@ async fn page(
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
-    if query.cursor.is_none() {
-        app.ledger.settle(view.tenant, view.now).await?;
-    }
+    let as_of = match &query.cursor {
+        None => Some(app.ledger.settle(view.tenant, view.now).await?),
+        Some(_) => None,
+    };
     let scan = scan(app, ask, of, query, kinds, after).await?;
     if scan.released.is_empty()
         && let Of::Instance(kind, id) = of
     {
-        return none(app, ask, query, *kind, id, scan.unseen).await;
+        return none(app, ask, (query, as_of), *kind, id, scan.unseen).await;
     }
     let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
     let next = next.transpose()?;
-    let links = Links::of(app, ask, of, query, next.as_deref());
+    let links = Links { as_of, ..Links::of(app, ask, of, query, next.as_deref()) };
     let answer = Opened::gather(scan.versions).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, scan.released, answer).await?)
 }
@@ -242,7 +243,7 @@ async fn fetch(
 async fn none(
     app: &App,
     ask: &Ask,
-    query: &Query,
+    (query, as_of): (&Query, Option<DateTime<Utc>>),
     kind: ResourceType,
     id: &LogicalId,
     (why, denied): Unseen,
@@ -257,7 +258,7 @@ async fn none(
     let Some(row) = row else { return Err(absent) };
     let (record, permit) = open_permitted(app, &ask.caller, &view, Act::History, row).await?;
     let released = vec![Released { permit, version: record.version() }];
-    let links = Links::of(app, ask, &Of::Instance(kind, id), query, None);
+    let links = Links { as_of, ..Links::of(app, ask, &Of::Instance(kind, id), query, None) };
     let answer = Opened::gather(Vec::new()).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
@@ -336,6 +337,7 @@ struct Links<'a> {
     next: Option<String>,
     definitions: &'a Definitions,
     subset: &'a Subset,
+    as_of: Option<DateTime<Utc>>,
 }
 
 impl<'a> Links<'a> {
@@ -361,6 +363,7 @@ impl<'a> Links<'a> {
             next: next.map(|next| url(Some(next))),
             definitions: &app.definitions,
             subset: &ask.subset,
+            as_of: None,
         }
     }
 }
@@ -375,7 +378,8 @@ struct Shown {
 }
 
 fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links<'_>) -> Answer {
-    let page = bundle::Page { self_link: &links.this, next_link: links.next.as_deref(), total: None };
+    let (this, next) = (links.this.as_str(), links.next.as_deref());
+    let page = bundle::Page { self_link: this, next_link: next, total: None, as_of: links.as_of };
     let shown: Vec<Shown> = versions
         .into_iter()
         .map(|(plain, at)| {

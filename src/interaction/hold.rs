@@ -14,6 +14,7 @@ use crate::{
         kinds::ResourceType,
         outcome::{IssueCode, Problem},
         package::Conformance,
+        relation::RELATIONS_MAX,
         search::added,
         terminology::{Question, Terms, Told, once},
         validate::{
@@ -23,6 +24,26 @@ use crate::{
     },
     refusal::Refusal,
 };
+
+/// The most patients one record may be about: each has a key it is sealed for, and an entry at each access.
+const PATIENTS_MAX: usize = 100;
+
+/// Refuses a record about too many, before anything is looked up for them.
+pub(super) fn size(patients: usize, relations: usize) -> Result<(), Failure> {
+    let text = if patients > PATIENTS_MAX {
+        format!(
+            "One record may be about {PATIENTS_MAX} patients at the most. Write one for each patient, or for fewer."
+        )
+    } else if relations > RELATIONS_MAX {
+        format!(
+            "One record may state {RELATIONS_MAX} relationships between patients and those who care for them at the \
+             most. Divide its participants among several records."
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Invalid(vec![Problem::error(IssueCode::TooCostly, text)]).into())
+}
 
 /// The problems of a resource with R4 and, if that refuses nothing, with what it defines and with the profiles it claims and
 /// are known, and with one that is named beside them.

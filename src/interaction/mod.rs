@@ -3,6 +3,7 @@
 //! May import everything above it; knows nothing of HTTP libraries. Every interaction ends in the ledger: with an
 //! [`Audited`] answer, or with a [`Failure`] that [`finish`] records.
 
+mod attempts;
 pub mod audit;
 pub mod audit_events;
 pub mod binary;
@@ -46,7 +47,7 @@ use crate::{
     },
     gate::Denied,
     identity::Caller,
-    ledger::{Access, Audited, Down, Rejected, Released},
+    ledger::{Access, Audited, Down, Rejected, Released, Stale},
     refusal::{Refusal, Why, causes},
     seal::{KeyError, Opened},
     store::{StoreError, search::View},
@@ -150,9 +151,13 @@ impl From<Down> for Failure {
 impl From<Rejected> for Failure {
     fn from(rejected: Rejected) -> Self {
         match rejected {
-            Rejected::Stale => {
+            Rejected::Stale(Stale::Changed) => {
                 Refusal::Conflict("Others keep changing this record. Read it again and retry.").into()
             }
+            Rejected::Stale(Stale::Late) => Refusal::Conflict(
+                "Others keep asking what is new while this is made ready. Nothing was written: send it again.",
+            )
+            .into(),
             Rejected::Unpermitted => {
                 tracing::error!(event = "unpermitted");
                 Refusal::Internal.into()

@@ -4,8 +4,8 @@ use custodia_audit::Kind;
 use serde_json::{Value, json};
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, Head, Return, create, desk::Desk, forbidden, hold, malformed, open::current,
-    parse_body, patch, reindex, written,
+    Ask, Failure, Head, Return, attempts::Attempts, create, desk::Desk, forbidden, hold, malformed,
+    open::current, parse_body, patch, written,
 };
 use crate::{
     answer::Answer,
@@ -212,15 +212,15 @@ pub async fn change_meta(
     let parameters = parse_body(body)?;
     patch::parameters(app, &parameters)?;
     let patch = Patch::of_meta(&parameters, change).map_err(|problem| Refusal::Malformed(vec![problem]))?;
-    for _ in 0..ATTEMPTS_MAX {
-        let mut desk = Desk::open(app, &ask.caller)?;
+    let mut attempts = Attempts::default();
+    loop {
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let (ready, released) = patch::prepare(app, ask, &mut desk, kind, id, &patch).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
         let answer = written(200, Return::Representation, &head, returned(&ready.json), Vec::new());
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }

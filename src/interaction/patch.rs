@@ -7,11 +7,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Failure, create,
+    Ask, Failure,
+    attempts::Attempts,
+    create,
     desk::{Desk, Draft, Ready},
     forbidden, hold, malformed,
     open::open_permitted,
-    parse_body, reindex, update, written,
+    parse_body, update, written,
 };
 use crate::{
     answer::Answer,
@@ -73,18 +75,18 @@ pub(super) async fn store(
     id: &LogicalId,
     patch: &Patch,
 ) -> Result<Audited<Answer>, Failure> {
-    for _ in 0..ATTEMPTS_MAX {
-        let mut desk = Desk::open(app, &ask.caller)?;
+    let mut attempts = Attempts::default();
+    loop {
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let (ready, released) = prepare(app, ask, &mut desk, kind, id, patch).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
         let answer = written(200, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], vec![released], answer).await {
             // Another write was faster: the patch is applied to what that one left.
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// A patch in one of its forms.

@@ -3,11 +3,13 @@
 use serde_json::Value;
 
 use super::{
-    ATTEMPTS_MAX, Ask, Conditions, Failure, create,
+    Ask, Conditions, Failure,
+    attempts::Attempts,
+    create,
     desk::{Desk, Draft, Ready},
     forbidden, malformed,
     open::open_permitted,
-    parse_body, reindex, written,
+    parse_body, written,
 };
 use crate::{
     answer::Answer,
@@ -48,18 +50,18 @@ pub(super) async fn store(
 ) -> Result<Audited<Answer>, Failure> {
     check_id(&resource, id)?;
     create::check(app, kind, &resource).await?;
-    for _ in 0..ATTEMPTS_MAX {
-        let mut desk = Desk::open(app, &ask.caller)?;
+    let mut attempts = Attempts::default();
+    loop {
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let (ready, status) = prepare(app, ask, &mut desk, kind, id, &mut resource).await?;
         let head = create::head(app, kind, id, ready.version, ready.updated);
         let answer = written(status, ask.returning, &head, ready.json, ready.warnings);
         match app.ledger.commit(&ask.access, vec![ready.written], Vec::new(), answer).await {
             // Another write was faster. With If-Match the next look refuses; without it this one goes on top.
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
+            Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// The body's id must be there and the URL's.

@@ -35,7 +35,7 @@ use super::{
     settled::Settled,
     shard::Side,
     signing::{Signing, Unsignable},
-    stale::stale,
+    stale::{Stale, stale},
 };
 use crate::{
     clock::Clock,
@@ -77,8 +77,8 @@ impl Submission {
 pub(super) enum Outcome {
     /// Durable; the index of its last entry.
     Committed(u64),
-    /// What it stood on has changed; nothing of it was written.
-    Stale,
+    /// It does not stand any more; nothing of it was written.
+    Stale(Stale),
     /// Not committed, or not known to be.
     Down,
 }
@@ -148,7 +148,8 @@ impl Committer {
         };
         match result {
             Ok(outcomes) => {
-                let written = outcomes.iter().zip(drafts).filter(|(outcome, _)| **outcome != Outcome::Stale);
+                let written =
+                    outcomes.iter().zip(drafts).filter(|(done, _)| !matches!(done, Outcome::Stale(_)));
                 let entries = written.map(|(_, drafts)| drafts).sum();
                 self.counts.committed(
                     self.place.number,
@@ -294,12 +295,10 @@ impl Batch<'_> {
         let mut outcomes = Vec::with_capacity(work.len());
         let mut index = edge.size();
         let mut sequence = self.sequence;
-        let settled = self.settles.map_or(head.settled, |at| at.max(head.settled));
+        let settled = head.settled_by(self.settles);
         for ((changes, drafts), stale) in work.into_iter().zip(stale) {
-            // INVARIANT: nothing is dated before what a reader was told is all
-            // (`what_is_committed_late_is_dated_after_whoever_asked_before`).
-            if stale || changes.iter().any(|(change, _)| change.at.updated < head.settled) {
-                outcomes.push(Outcome::Stale);
+            if let Some(why) = Stale::of(stale, &changes, head.settled) {
+                outcomes.push(Outcome::Stale(why));
                 continue;
             }
             versions.extend(

@@ -34,6 +34,9 @@ pub(super) struct Head {
     /// Nothing that is committed from here on is dated before this.
     #[diesel(sql_type = Timestamptz)]
     pub(super) settled: DateTime<Utc>,
+    /// What PostgreSQL's clock says.
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) clock: DateTime<Utc>,
 }
 
 #[derive(QueryableByName)]
@@ -56,7 +59,7 @@ struct TileRow {
 
 /// Reads the head without locking it.
 pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
-    Statement::new("SELECT origin, size, root, checkpoint, shards, settled FROM ledger_head WHERE shard = ?")
+    Statement::new("SELECT origin, size, root, checkpoint, shards, settled, clock_timestamp() AS clock FROM ledger_head WHERE shard = ?")
         .bind::<SmallInt, _>(shard)
         .get_result(&mut &*connection)
         .await
@@ -65,7 +68,7 @@ pub(super) async fn read(connection: &AsyncPgConnection, shard: i16) -> diesel::
 /// Reads the head and locks it until the transaction ends: this is what serialises all writers of a shard.
 pub(super) async fn lock(connection: &AsyncPgConnection, shard: i16) -> diesel::QueryResult<Head> {
     Statement::new(
-        "SELECT origin, size, root, checkpoint, shards, settled FROM ledger_head WHERE shard = ? FOR UPDATE",
+        "SELECT origin, size, root, checkpoint, shards, settled, clock_timestamp() AS clock FROM ledger_head WHERE shard = ? FOR UPDATE",
     )
     .bind::<SmallInt, _>(shard)
     .get_result(&mut &*connection)
@@ -160,7 +163,8 @@ pub(super) async fn prepare(
     Ok((signer, next))
 }
 
-/// Has these heads say that as many logs are written side by side; how many they said there are, if that is more. None ever
+/// Has these heads say that as many logs are written side by side, and up to when the writes of any were settled; how many they said
+/// there are, if that is more. None ever
 /// says fewer than it did: a server that knew of fewer would not show what is in the others. Lasts with its transaction.
 ///
 /// INVARIANT: the heads are locked in their order, so that two servers that start do not wait for each other.
@@ -172,11 +176,16 @@ pub(super) async fn agree(connection: &AsyncPgConnection, heads: &Range<i16>) ->
             .load(&mut &*connection)
             .await?;
     let most = locked.iter().map(|row| row.shards).max().unwrap_or(1);
-    if most <= count && locked.iter().any(|row| row.shards < count) {
-        Statement::new("UPDATE ledger_head SET shards = ? WHERE shard >= ? AND shard < ?")
+    if most <= count {
+        // A tenant may have moved to another log: what was settled in any is settled in all.
+        let set = "UPDATE ledger_head h SET shards = ?, settled = latest.settled
+                   FROM (SELECT max(settled) AS settled FROM ledger_head) latest
+                   WHERE h.shard >= ? AND h.shard < ? AND (h.shards < ? OR h.settled < latest.settled)";
+        Statement::new(set)
             .bind::<SmallInt, _>(count)
             .bind::<SmallInt, _>(heads.start)
             .bind::<SmallInt, _>(heads.end)
+            .bind::<SmallInt, _>(count)
             .execute(&mut &*connection)
             .await?;
     }

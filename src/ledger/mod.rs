@@ -52,6 +52,7 @@ pub use reader::{LedgerReader, Opening, READ_ENTRIES_MAX, RawEntry, ReadError, S
 pub use recover::{Page, RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 pub use shard::Shard;
+pub use stale::Stale;
 pub use together::{Purpose, side_by_side};
 
 use crate::{
@@ -80,9 +81,9 @@ pub struct Down;
 /// Why a change was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
-    /// Something it stood on changed in between; nothing was written. Look again.
-    #[error("what the change stood on has changed")]
-    Stale,
+    /// It does not stand any more; nothing was written. Look again.
+    #[error(transparent)]
+    Stale(#[from] Stale),
     /// A permit was for something else: a fault of ours, and nothing leaves.
     #[error("a permit does not cover what it came with")]
     Unpermitted,

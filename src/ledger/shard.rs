@@ -244,7 +244,7 @@ impl Shard {
         self.submissions.try_send(submission).map_err(|_| Rejected::Down)?;
         match tokio::time::timeout(COMMIT_TIMEOUT, outcome).await {
             Ok(Ok(Outcome::Committed(index))) => Ok(Receipt::new(Arc::clone(&self.origin), index)),
-            Ok(Ok(Outcome::Stale)) => Err(Rejected::Stale),
+            Ok(Ok(Outcome::Stale(why))) => Err(why.into()),
             Ok(Ok(Outcome::Down) | Err(_)) | Err(_) => Err(Rejected::Down),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
@@ -11,6 +12,28 @@ use crate::store::{
     reindex,
     write::{self, Base, NewVersion, Place},
 };
+
+/// Why a change does not stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stale {
+    /// Something it stood on changed in between.
+    #[error("what the change stood on has changed")]
+    Changed,
+    /// It is dated before what somebody was told is all (decision 0044).
+    #[error("the change is dated before what was told")]
+    Late,
+}
+
+impl Stale {
+    /// Why a submission is not written, if it is not: `changed`, or dated before what the locked head says is settled.
+    ///
+    /// INVARIANT: nothing is dated before what a reader was told is all
+    /// (`what_is_committed_late_is_dated_after_whoever_asked_before`).
+    pub(super) fn of(changed: bool, changes: &Changes, settled: DateTime<Utc>) -> Option<Self> {
+        let is_late = || changes.iter().any(|(change, _)| change.at.updated < settled);
+        if changed { Some(Self::Changed) } else { is_late().then_some(Self::Late) }
+    }
+}
 
 /// Which submissions stand on something that is no longer so. Of two that want the same record or make the
 /// same key, the first in the queue has it.

@@ -17,6 +17,8 @@ pub struct Page<'a> {
     pub next_link: Option<&'a str>,
     /// How many there are in all, if that is known.
     pub total: Option<u64>,
+    /// Up to when everything is on it and the pages after it, if that is known: its `meta.lastUpdated`.
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// Why an entry is in a searchset (FHIR R4 valueset-search-entry-mode).
@@ -175,7 +177,14 @@ impl Out {
     }
 
     fn of_page(kind: &str, page: Page<'_>) -> Self {
-        let mut out = Self::of(kind);
+        let mut out = Self { bytes: br#"{"resourceType":"Bundle""#.to_vec(), listed: false };
+        if let Some(as_of) = page.as_of {
+            out.member("meta");
+            out.raw(b"{");
+            out.text("lastUpdated", &instant(as_of));
+            out.raw(b"}");
+        }
+        out.text("type", kind);
         if let Some(total) = page.total {
             out.member("total");
             out.raw(total.to_string().as_bytes());
@@ -265,7 +274,7 @@ mod tests {
     const BODY: &[u8] = br#"{"resourceType":"Observation", "value" : 1.50}"#;
 
     fn page() -> Page<'static> {
-        Page { self_link: "https://x/Patient?a=\"b\"", next_link: None, total: None }
+        Page { self_link: "https://x/Patient?a=\"b\"", next_link: None, total: None, as_of: None }
     }
 
     fn text(bytes: Vec<u8>) -> String {
@@ -353,7 +362,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_url_holds_the_bundle_is_json(url in any::<String>(), count in 0usize..4) {
-            let page = Page { self_link: &url, next_link: Some(&url), total: Some(1) };
+            let page = Page { self_link: &url, next_link: Some(&url), total: Some(1), as_of: None };
             let bytes = searchset(page, (0..count).map(|_| Found { full_url: Some(&url), resource: BODY, mode: Mode::Match }));
             let value: Value = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(value.pointer("/link/1/url").and_then(Value::as_str), Some(url.as_str()));

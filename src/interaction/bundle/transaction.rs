@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::super::{
-    ATTEMPTS_MAX, Ask, Failure, condition, create, delete,
+    Ask, Failure,
+    attempts::Attempts,
+    condition, create, delete,
     desk::{Desk, Draft, Ready},
     forbidden,
     integrity::Plans,
@@ -26,8 +28,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
-    interaction::reindex,
-    ledger::{Access, Audited, Rejected, Released, Written},
+    ledger::{Access, Audited, Rejected, Released, Stale, Written},
     refusal::{Refusal, Why},
     seal::Opened,
     store::{criterion::Criterion, write::Base},
@@ -49,7 +50,8 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
     }
     let conditions = bundle::conditions(&entries, &app.base).map_err(Refusal::Malformed)?;
     let mut planned = None;
-    for attempt in 0..ATTEMPTS_MAX {
+    let mut attempts = Attempts::default();
+    loop {
         let (mut steps, mut grounds) = match planned.take() {
             Some(planned) => planned,
             None => {
@@ -62,11 +64,13 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
                 (steps.map_err(Refusal::Malformed)?, grounds)
             }
         };
-        let work = match prepare(app, ask, &mut steps, &mut grounds, count).await {
+        let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
+        let work = match prepare(app, ask, &mut desk, (&mut steps, &mut grounds), count).await {
             Ok(work) => work,
             Err(Failure::Refused(Refusal::PreconditionFailed, _))
-                if !conditions.is_empty() && attempt < MOVED_MAX =>
+                if !conditions.is_empty() && attempts.failed() < MOVED_MAX =>
             {
+                attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
                 continue;
             }
             Err(failure) => return Err(failure),
@@ -75,15 +79,13 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
         let answer = Opened::gather(opened).map_with(&replies, respond);
         match app.ledger.commit(&ask.access, written, released, answer).await {
             // Something a step stands on has changed: the whole transaction looks again.
-            Err(Rejected::Stale) if conditions.is_empty() => {
-                reindex::take_up(app, ask.caller.tenant()).await?;
-                planned = Some((steps, grounds));
+            Err(Rejected::Stale(why)) => {
+                attempts.again(app, ask.caller.tenant(), why).await?;
+                planned = conditions.is_empty().then_some((steps, grounds));
             }
-            Err(Rejected::Stale) => _ = reindex::take_up(app, ask.caller.tenant()).await?,
             other => return Ok(other?),
         }
     }
-    Err(Rejected::Stale.into())
 }
 
 /// The same request with its searches in the words of the log. What its conditions match stands in its entries.
@@ -185,11 +187,10 @@ struct Work {
 async fn prepare(
     app: &App,
     ask: &Ask,
-    steps: &mut [Step],
-    grounds: &mut Grounds,
+    desk: &mut Desk<'_>,
+    (steps, grounds): (&mut [Step], &mut Grounds),
     count: usize,
 ) -> Result<Work, Failure> {
-    let mut desk = Desk::open(app, &ask.caller)?;
     for step in &*steps {
         if let Some((ResourceType::PATIENT, id)) = &step.written
             && matches!(step.entry.method, Method::Post | Method::Put)
@@ -223,7 +224,7 @@ async fn prepare(
         }
         let index = step.entry.index;
         let place = step.entry.place();
-        let reply = run_step(app, ask, &mut desk, step, grounds, &mut work, &mut fresh).await;
+        let reply = run_step(app, ask, desk, step, grounds, &mut work, &mut fresh).await;
         let reply = reply.map_err(|failure| at_entry(failure, &place))?;
         if let Some(slot) = work.replies.get_mut(index) {
             *slot = reply;

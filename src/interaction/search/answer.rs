@@ -1,5 +1,7 @@
 //! The Bundle of a search, and what its entries in the log name.
 
+use chrono::{DateTime, Utc};
+
 use super::{Answer, Failure, Found, Permit, Record, Released, cursor, follow::Scout, hunt::Matches};
 use crate::{
     fhir::{
@@ -19,6 +21,7 @@ struct Rendering<'a> {
     this: String,
     next: Option<String>,
     total: Option<u64>,
+    as_of: Option<DateTime<Utc>>,
     base: String,
     /// Of each record: its type, and why it is there.
     entries: Vec<(ResourceType, Mode)>,
@@ -28,7 +31,7 @@ struct Rendering<'a> {
 /// The answer to a search, undisclosed, with everything that is released in it.
 pub(super) fn make(
     scout: &Scout<'_>,
-    query: &Query,
+    (query, as_of): (&Query, Option<DateTime<Utc>>),
     matches: Matches,
     included: Vec<(Record, Permit)>,
 ) -> Result<(Vec<Released>, Opened<Answer>), Failure> {
@@ -45,6 +48,7 @@ pub(super) fn make(
         this: query.self_link(),
         next,
         total: matches.total,
+        as_of,
         base: scout.app.base.as_str().to_owned(),
         entries: Vec::new(),
         outcome: outcome(&query.ignored),
@@ -80,6 +84,7 @@ fn render(mut records: Vec<Plain>, rendering: &Rendering<'_>) -> Answer {
         self_link: &rendering.this,
         next_link: rendering.next.as_deref(),
         total: rendering.total,
+        as_of: rendering.as_of,
     };
     let entries = records.iter().zip(&urls).zip(&rendering.entries).map(|((plain, url), (_, mode))| {
         bundle::Found { full_url: Some(url), resource: &plain.json, mode: *mode }

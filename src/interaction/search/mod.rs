@@ -22,6 +22,8 @@ pub(super) use named::note_all;
 pub use spent::Spent;
 pub use system::of_system;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     ATTEMPTS_MAX, Ask, Failure, malformed,
     open::{Record, open_permitted},
@@ -39,7 +41,7 @@ use crate::{
         terminology::Vocabulary,
     },
     gate::Permit,
-    ledger::{Audited, Rejected, Released},
+    ledger::{Audited, Rejected, Released, Stale},
     refusal::Refusal,
     seal::Opened,
 };
@@ -129,7 +131,7 @@ async fn to_its_end(
         let (mut query, read) = parse(&scout, kind, pairs).await?;
         query.compartment = compartment.cloned();
         let after = position(&scout, &query)?;
-        settle(&scout, &query).await?;
+        let as_of = settle(&scout, &query).await?;
         let (matches, included) = seated(&app.seats, async {
             let matches = Hunt::new(&scout, &query, Vec::new()).await?.page(after.as_ref()).await?;
             let included = include::gather(&scout, &query, &matches.page).await?;
@@ -138,21 +140,21 @@ async fn to_its_end(
         .await?;
         scout.go_on()?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
-            let (mut released, answer) = answer::make(&scout, &query, matches, included)?;
+            let (mut released, answer) = answer::make(&scout, (&query, as_of), matches, included)?;
             released.extend(read);
             return Ok(Looked { released, answer });
         }
     }
-    Err(Rejected::Stale.into())
+    Err(Rejected::from(Stale::Changed).into())
 }
 
-/// Whoever asks what was written since a time may ask again from now on: what is written up to now is on its pages (decision
-/// 0044).
-async fn settle(scout: &Scout<'_>, query: &Query) -> Result<(), Failure> {
-    if query.cursor.is_none() && query.filters.iter().any(Filter::asks_when) {
-        scout.app.ledger.settle(scout.view.tenant, scout.view.now).await?;
+/// Whoever asks what was written since a time may ask again from the instant that comes back: what is dated before it is on its
+/// pages (decision 0044).
+async fn settle(scout: &Scout<'_>, query: &Query) -> Result<Option<DateTime<Utc>>, Failure> {
+    if query.cursor.is_some() || !query.filters.iter().any(Filter::asks_when) {
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(scout.app.ledger.settle(scout.view.tenant, scout.view.now).await?))
 }
 
 /// Where the page starts, if the query says.
@@ -206,7 +208,7 @@ pub(super) async fn matching(
             return Ok(found.into_iter().map(|found| (found.record, found.permit)).collect());
         }
     }
-    Err(Rejected::Stale.into())
+    Err(Rejected::from(Stale::Changed).into())
 }
 
 /// A query of a type, and the records that were read so that it could be understood.

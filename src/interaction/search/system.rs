@@ -16,7 +16,7 @@ use crate::{
     },
     gate::Act,
     interaction::{ATTEMPTS_MAX, Ask, audit_events, forbidden, reindex::settled},
-    ledger::{Audited, Rejected},
+    ledger::{Audited, Rejected, Stale},
     refusal::Refusal,
 };
 
@@ -36,7 +36,7 @@ pub async fn of_system(
         // INVARIANT: `types` gives one at the least (`a_search_of_the_system_names_its_types`).
         let first = queries.first().ok_or(Refusal::Internal)?;
         let after = position(&scout, first)?;
-        settle(&scout, first).await?;
+        let as_of = settle(&scout, first).await?;
         let (matches, included) = seated(&app.seats, async {
             let matches = merge(&scout, &queries, after.as_ref()).await?;
             let included = include::gather(&scout, first, &matches.page).await?;
@@ -45,12 +45,12 @@ pub async fn of_system(
         .await?;
         scout.go_on()?;
         if settled(app, scout.view.tenant, &scout.in_force).await? {
-            let (mut released, answer) = answer::make(&scout, first, matches, included)?;
+            let (mut released, answer) = answer::make(&scout, (first, as_of), matches, included)?;
             released.extend(known.map(|known| known.released).unwrap_or_default());
             return Looked { released, answer }.disclose(app, ask).await;
         }
     }
-    Err(Rejected::Stale.into())
+    Err(Rejected::from(Stale::Changed).into())
 }
 
 /// The same question for each of the types.
