@@ -4,7 +4,11 @@
 //! tiles are made again from the entries. Each is compared with the one that the database keeps and, of logs that are
 //! written, with the file in the folder of the mirror; at the end the root with the signed one. What was edited, taken away or flipped by a
 //! disk is found so, and told: an entry of alarm, a number among the metrics, a line in the operational log. Nothing is mended and
-//! nothing stopped: care goes on, and a person looks. Bodies are not compared: the seal binds what opens to its entry.
+//! nothing stopped: care goes on, and a person looks.
+//!
+//! No hash covers what stands beside an entry: whose it is, of which month, its body. That an access has a body is seen in the database;
+//! whose it is is compared with the mirror, and where the two differ the database is named. What bodies hold is not compared: the
+//! seal binds what opens to its entry.
 //!
 //! What cannot be read counts as what is not what it was: PostgreSQL refuses a page that a disk changed, and so does the folder of the
 //! mirror. Neither ends the reading of the other. Entries that cannot be read are taken from their tile, so that what stands
@@ -16,7 +20,7 @@ use custodia_audit::{Checkpoint, Edge, Hash, TILE_WIDTH, Tile, TileId, leaf_hash
 
 use super::Mirror;
 use crate::{
-    ledger::{LedgerReader, ReadError},
+    ledger::{LedgerReader, RawEntry, ReadError, Stub},
     refusal::causes,
 };
 
@@ -107,9 +111,10 @@ impl Recount<'_> {
     /// The hashes of the entries `first..end` or, if these are not there, those of their tile; `None` if that is not there either.
     async fn hashes(&mut self, first: u64, end: u64) -> Result<Option<Vec<Hash>>, ReadError> {
         let reader = self.reader;
-        let leaves = self.said(|| reader.leaves(first, end)).await?;
-        if let Some(leaves) = leaves.filter(|leaves| u64::try_from(leaves.len()) == Ok(end - first)) {
-            return Ok(Some(leaves.iter().map(|leaf| leaf_hash(leaf)).collect()));
+        let stubs = self.said(|| reader.stubs(first, end)).await?;
+        if let Some(stubs) = stubs.filter(|stubs| u64::try_from(stubs.len()) == Ok(end - first)) {
+            self.beside((first, end), &stubs).await;
+            return Ok(Some(stubs.iter().map(|stub| leaf_hash(&stub.leaf)).collect()));
         }
         self.found.database.get_or_insert(first);
         let index = first / TILE_WIDTH;
@@ -120,6 +125,24 @@ impl Recount<'_> {
         let (Some(mirror), Some(id)) = (mirror, TileId::in_tree(0, index, end)) else { return Ok(None) };
         let bytes = mirrored(mirror, &id, &id.path()).await;
         Ok(Tile::from_bytes(&id, &bytes).map(|tile| tile.hashes))
+    }
+
+    /// Compares what stands beside entries with what must, and with the mirror's.
+    async fn beside(&mut self, (first, end): (u64, u64), stubs: &[Stub]) {
+        if let Some((_, index)) = stubs.iter().zip(first..).find(|(stub, _)| !stub.is_bodied()) {
+            self.found.database.get_or_insert(index);
+        }
+        // What is not full yet is put anew while it is read.
+        let is_full = end - first == TILE_WIDTH && end <= self.mirrored;
+        let Some(mirror) = self.mirror.filter(|_| is_full) else { return };
+        let Some(theirs) = mirror.entries(first, end, self.mirrored).await else {
+            self.found.mirror.get_or_insert(first);
+            return;
+        };
+        let differs = |(stub, theirs): (&Stub, &RawEntry)| stub.beside != theirs.beside();
+        if let Some(at) = stubs.iter().zip(&theirs).position(differs) {
+            self.found.database.get_or_insert(first.saturating_add(u64::try_from(at).unwrap_or(0)));
+        }
     }
 
     /// Compares a tile that was made again with those that are kept.

@@ -107,7 +107,7 @@ pub struct Recovered {
 /// Appends to the database's log what the mirror has and the database lost, and an entry that says so.
 ///
 /// # Errors
-/// [`RecoveryError`]; then nothing has changed.
+/// [`RecoveryError`]; then the log that it arose in has not changed, and of several side by side those before it may be done.
 pub async fn recover_forward(
     config: &Config,
     clock: &Clock,
@@ -288,7 +288,7 @@ pub struct Continued<'a> {
 /// nobody, which is what is wanted. The command may be given again at any time: the key is made once, each log begun once.
 ///
 /// # Errors
-/// [`RecoveryError`]; then no entry was written.
+/// [`RecoveryError`]; then no log was begun, or all of them were and only the entry of a start is missing, which the next one writes.
 pub async fn recover_anew(
     config: &Config,
     clock: &Clock,

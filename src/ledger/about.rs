@@ -28,8 +28,10 @@ impl Ledger {
         if about.is_empty() {
             about.push(None);
         }
-        let draft = |about| draft::of_statement(access, kind, status, code, denied, about);
-        Ok(about.into_iter().map(draft).collect::<Result<_, _>>()?)
+        let again = access.repeated();
+        let each = std::iter::once(access).chain(std::iter::repeat(&again));
+        let draft = |(access, about)| draft::of_statement(access, kind, status, code, denied, about);
+        Ok(each.zip(about).map(draft).collect::<Result<_, _>>()?)
     }
 
     /// Whom entries about these patients are about: whoever is not there is nobody.

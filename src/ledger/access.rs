@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use custodia_audit::Kind;
+use custodia_audit::{Kind, sha256};
 use uuid::Uuid;
 
 use crate::identity::Caller;
@@ -17,6 +17,9 @@ use crate::identity::Caller;
 /// The longest query that is kept in an entry. A longer one is cut and marked, and what it asks for is refused: else
 /// whoever pads a question could hide it.
 pub const QUERY_BYTES_MAX: usize = 16_384;
+/// The longest query that each entry of a request repeats. Of a longer one all but the first have the digest: else a request that
+/// names many patients would write as many times what it asks.
+pub const QUERY_REPEATED_MAX: usize = 1_024;
 /// The most patients whom the questions of one request may name, those of a Bundle together: as many as a page may be about.
 pub const NAMED_MAX: usize = 1_000;
 
@@ -110,6 +113,19 @@ impl Access {
             end -= 1;
         }
         format!("{}…", text.get(..end).unwrap_or_default())
+    }
+
+    /// The same request, as its entries after the first tell of it: a query over [`QUERY_REPEATED_MAX`] by its SHA-256.
+    pub(super) fn repeated(&self) -> Self {
+        let digest = |query: &String| {
+            let hex: String = sha256(&[query.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("sha256:{hex}")
+        };
+        let query = match &self.query {
+            Some(query) if query.len() > QUERY_REPEATED_MAX => Some(digest(query)),
+            short => short.clone(),
+        };
+        Self { query, ..self.clone() }
     }
 
     /// What a refusal of this request is an entry of.

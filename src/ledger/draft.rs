@@ -183,11 +183,12 @@ pub(super) fn of_records(
         // Nothing matched: the question itself is the access.
         return Ok((vec![of_statement(access, kind, status, "ok", None, None)?], changes));
     }
-    let (actor, detail) = (actor(access).to_group(), detail(access).to_group());
-    let drafts: Result<Vec<Draft>, SealError> = groups
-        .0
-        .into_iter()
-        .map(|group| {
+    let actor = actor(access).to_group();
+    let (whole, again) = (detail(access).to_group(), detail(&access.repeated()).to_group());
+    let drafts: Result<Vec<Draft>, SealError> = std::iter::once(&whole)
+        .chain(std::iter::repeat(&again))
+        .zip(groups.0)
+        .map(|(detail, group)| {
             let subject = Subject {
                 tenant: tenant_name(access),
                 patient: group.patient.as_ref().map(|(_, id)| format!("Patient/{id}")),
@@ -206,7 +207,7 @@ pub(super) fn of_records(
                 request: access.request,
                 status,
                 code: "ok".to_owned(),
-                groups: Groups::new([&actor, &subject.to_group(), &object.to_group(), &detail])?,
+                groups: Groups::new([&actor, &subject.to_group(), &object.to_group(), detail])?,
             })))
         })
         .collect();

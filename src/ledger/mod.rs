@@ -26,6 +26,7 @@ mod settled;
 mod shard;
 mod signing;
 mod stale;
+mod stub;
 mod tiles;
 mod together;
 
@@ -40,7 +41,7 @@ use std::{
 use custodia_audit::{Kind, Vkey};
 use futures_util::future::join_all;
 
-pub use access::{Access, NAMED_MAX, Names, QUERY_BYTES_MAX, TooMany};
+pub use access::{Access, NAMED_MAX, Names, QUERY_BYTES_MAX, QUERY_REPEATED_MAX, TooMany};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
@@ -53,6 +54,7 @@ pub use recover::{Page, RecoverError, Rolling, roll_forward};
 pub use scan::{SCAN_ENTRIES_MAX, Scan};
 pub use shard::Shard;
 pub use stale::Stale;
+pub use stub::{Beside, Stub};
 pub use together::{Purpose, side_by_side};
 
 use crate::{

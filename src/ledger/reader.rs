@@ -269,14 +269,6 @@ impl LedgerReader {
         Ok(bytes.and_then(|bytes| Hash::list(&bytes)))
     }
 
-    /// The log entries `first..end` (at most [`READ_ENTRIES_MAX`]), as far as there are any, without their bodies.
-    ///
-    /// # Errors
-    /// [`ReadError`] when the database is away.
-    pub async fn leaves(&self, first: u64, end: u64) -> Result<Vec<Vec<u8>>, ReadError> {
-        self.shelf.leaves(first, end.min(first.saturating_add(READ_ENTRIES_MAX))).await
-    }
-
     /// A bundle of log entries beside a tile of level 0: each behind its length (u16, big-endian).
     ///
     /// # Errors

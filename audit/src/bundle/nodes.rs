@@ -63,7 +63,7 @@ pub enum Observation {
     KeyRotated,
     /// A key of the log ceased to sign here.
     KeyRetired,
-    /// A witness said here that the log has forked.
+    /// A witness, or who read the log anew, said here that it is not what it was.
     ForkAlarm,
 }
 

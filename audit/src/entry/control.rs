@@ -88,7 +88,7 @@ pub enum Control {
         /// The tree size of the checkpoint in the export.
         size: u64,
     },
-    /// A witness says that this log has forked, or that it has seen more of it than there is.
+    /// A witness, or the server that read the log anew, says that it is not what it was.
     ForkAlarm {
         /// The process that was told.
         node: String,

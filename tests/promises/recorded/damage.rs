@@ -13,9 +13,12 @@ use custodia::{
 use custodia_support::{
     client::Client,
     cluster::{TestCluster, TestDatabase},
+    people::Partner,
     server::{ORIGIN, TestServer},
 };
 use tokio_postgres::NoTls;
+
+use crate::clinic::patient;
 
 use super::recount::{ENTRY, alarms, edit, found, grown};
 
@@ -62,6 +65,31 @@ async fn a_mirror_that_cannot_be_read_is_told_and_ends_no_reading_of_the_databas
     }
     edit(database, &format!("{ENTRY}300")).await;
     assert_eq!(places(found(app, ORIGIN).await), (None, None, true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_an_entry_is_and_that_it_has_a_body_is_looked_at_too() {
+    let server = with_mirror().await;
+    let written = server.partner(Partner::Importer).put("/fhir/Patient/ann", &patient("ann", &[])).await;
+    let index = written.expect(201).receipt().unwrap();
+    let (app, database) = (server.app(), server.database());
+    let _size = grown(app).await;
+    assert_eq!(places(found(app, ORIGIN).await), (None, None, true));
+    let row = format!("WHERE e.shard = 0 AND e.index = {index}");
+    edit(database, &format!("CREATE TABLE kept AS SELECT * FROM ledger_entry e {row}")).await;
+    let mend =
+        "UPDATE ledger_entry e SET tenant = k.tenant, month = k.month, patient = k.patient, body = k.body
+                FROM kept k WHERE (e.shard, e.index) = (k.shard, k.index)";
+    for set in
+        ["body = NULL", "patient = NULL", "patient = gen_random_uuid()", "month = month + 1", "tenant = 2"]
+    {
+        edit(database, &format!("UPDATE ledger_entry e SET {set} {row}")).await;
+        assert_eq!(places(found(app, ORIGIN).await), (Some(index), None, true), "{set}");
+        edit(database, mend).await;
+        assert_eq!(places(found(app, ORIGIN).await), (None, None, true), "{set}, mended");
+    }
+    std::fs::remove_file(server.config().home.join("mirror/bodies/000")).unwrap();
+    assert_eq!(places(found(app, ORIGIN).await), (None, Some(0), true), "the mirror's bodies are gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

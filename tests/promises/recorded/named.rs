@@ -1,7 +1,7 @@
 //! Whom a question names: she finds it in her log, also when nothing of hers was found or the question was refused.
 
-use custodia::ledger::NAMED_MAX;
-use custodia_audit::Kind;
+use custodia::ledger::{NAMED_MAX, QUERY_REPEATED_MAX};
+use custodia_audit::{Kind, sha256};
 use custodia_support::people::Person;
 use reqwest::Method;
 use serde_json::json;
@@ -178,4 +178,30 @@ async fn a_request_names_so_many_patients_and_no_more() {
         let reply = clinic.importer.post("/fhir", &all).await.expect(status);
         assert_eq!(reply.text().matches("too-costly").count(), 1, "{kind}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_question_about_many_is_kept_once_and_named_by_its_digest_elsewhere() {
+    let clinic = Clinic::open().await;
+    let asked = async |ids: usize, rest: &str| {
+        let ids: Vec<String> = (0..ids).map(|id| format!("nobody-{id:040}")).collect();
+        let before = clinic.server.size().await;
+        let query = format!("patient={}{rest}", ids.join(","));
+        clinic.importer.form("/fhir/Observation/_search", &query).await;
+        let entries = clinic.server.entries(before).await;
+        entries.into_iter().map(|one| one.entry.detail.query.unwrap()).collect::<Vec<String>>()
+    };
+    // Answered, and refused.
+    for rest in ["", "&_count=x"] {
+        let kept = asked(30, rest).await;
+        let (whole, others) = kept.split_first().unwrap();
+        assert!(whole.starts_with("POST /fhir/Observation/_search?patient=nobody-") && whole.ends_with(rest));
+        let hex: String = sha256(&[whole.as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(others, vec![format!("sha256:{hex}"); 29]);
+    }
+    // A short one is repeated.
+    let kept = asked(5, "").await;
+    assert!(
+        kept.len() == 5 && kept.iter().all(|query| *query == kept[0] && query.len() < QUERY_REPEATED_MAX)
+    );
 }

@@ -68,7 +68,9 @@ fn sentence(finding: &Finding) -> String {
         Observation::OtherOrigin => "the entry names another log as its own".to_owned(),
         Observation::OtherTenant => "the entry is of another tenant than the export".to_owned(),
         Observation::Restored => "the log was restored from a backup".to_owned(),
-        Observation::ForkAlarm => "a witness said that the log has forked, or was rolled back".to_owned(),
+        Observation::ForkAlarm => {
+            "an alarm: a witness, or who read the log anew, found that it is not what it was".to_owned()
+        }
         Observation::KeyRotated => "a second key began to sign the log".to_owned(),
         Observation::KeyRetired => "a key of the log ceased to sign".to_owned(),
     };
