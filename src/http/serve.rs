@@ -11,6 +11,7 @@ use crate::{
     answer::Answer,
     app::App,
     fhir::{
+        kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
         search::Handling,
         subset::Subset,
@@ -44,8 +45,9 @@ pub async fn serve(app: Arc<App>, incoming: Incoming) -> Result<Audited<Answer>,
         named: Names::default(),
     };
     let is_kept = Access::keeps(&query);
+    let address = addressed(&incoming.place);
     let result = run(&app, &mut access, incoming, is_kept).await;
-    finish(&app, &access, result).await
+    finish(&app, &access, result.map_err(|failure| failure.addressed(&app, &access, address))).await
 }
 
 /// What was asked for, in the words of the log: a search by POST has its parameters in the body.
@@ -115,6 +117,23 @@ async fn run(
             wrap_content(&mut incoming);
             known(app, &ask, incoming).await
         }
+    }
+}
+
+/// The record that a path names.
+fn addressed(place: &Place) -> Option<(ResourceType, LogicalId)> {
+    match place {
+        Place::Read(kind, id)
+        | Place::Update(kind, id)
+        | Place::Patch(kind, id)
+        | Place::Delete(kind, id)
+        | Place::History(kind, id)
+        | Place::Version(kind, id, _)
+        | Place::Validate(kind, Some(id))
+        | Place::Meta(kind, id)
+        | Place::ChangeMeta(kind, id, _)
+        | Place::Everything(kind, id) => Some((*kind, id.clone())),
+        _ => None,
     }
 }
 

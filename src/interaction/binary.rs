@@ -100,15 +100,16 @@ pub(super) async fn context(
         return Ok(Context { patients: vec![id], labels: Vec::new() });
     }
     let key = app.keyring.tenant(view.tenant)?.opaque(kind, id.as_str());
-    let absent = || unbound("There is no such record, or none that you may read.");
+    let absent = || unbound("There is no such record, or none that you may read.").about_one(None);
     let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
     let row = row.filter(|row| !row.at.deleted).ok_or_else(absent)?;
-    let (record, _permit) = open_row(app, caller, view, Act::Read, row, &Current::Same).await.map_err(
-        |failure| match failure {
-            Failure::Refused(Refusal::NotFound(_), _) => absent(),
-            other => other,
-        },
-    )?;
+    let opened = open_row(app, caller, view, Act::Read, row, &Current::Same).await;
+    let (record, _permit) = opened.map_err(|failure| match (failure, absent()) {
+        (Failure::Refused(Refusal::NotFound(_), grounds), Failure::Refused(refusal, _)) => {
+            Failure::Refused(refusal, grounds)
+        }
+        (other, _) => other,
+    })?;
     let patients = record.opened.patients().iter().filter_map(|id| LogicalId::parse(id)).collect();
     Ok(Context { patients, labels: record.opened.labels().to_vec() })
 }

@@ -19,7 +19,6 @@ use super::{
     attempts::Attempts,
     create, delete,
     desk::{Desk, Ready},
-    forbidden,
     open::Record,
     parse_body, patch, search, update, written,
 };
@@ -137,7 +136,7 @@ pub async fn update(
     query: &str,
     body: &[u8],
 ) -> Result<Audited<Answer>, Failure> {
-    app.gate.approach(&ask.caller, Act::Update, kind).map_err(forbidden)?;
+    search::approach(app, ask, &[Act::Update], (kind, Some(query)))?;
     store(app, ask, kind, query, parse_body(body)?).await
 }
 
@@ -203,14 +202,14 @@ async fn over(
     let id = id_of(&record)?;
     let kind = record.at.kind;
     let still = still(ask, &record);
-    let released = vec![release((record, permit))];
+    let found = release((record, permit));
     if own.given.as_ref().is_some_and(|given| *given != id) {
-        return Err(Failure::Told(mismatch(), released));
+        return Err(Failure::Told(mismatch(), vec![found]));
     }
     match update::prepare(app, &still, desk, kind, &id, resource).await {
-        Ok((ready, status)) => Ok(Some(Tried { id, ready, status, released })),
+        Ok((ready, status)) => Ok(Some(Tried { id, ready, status, released: vec![found] })),
         Err(failure) if has_moved(ask, &failure) => Ok(None),
-        Err(failure) => Err(failure),
+        Err(failure) => Err(failure.about(&found.version)),
     }
 }
 
@@ -244,9 +243,9 @@ pub(super) async fn create_absent(
     let mut ask = ask.clone();
     ask.conditions.if_none_match = Some(NoneMatch::Any);
     update::prepare(app, &ask, desk, kind, id, resource).await.map_err(|failure| match failure {
-        Failure::Refused(Refusal::PreconditionFailed, denied) => {
+        Failure::Refused(Refusal::PreconditionFailed, grounds) => {
             let text = "A record of the resource's id is there, and it does not match the condition.";
-            Failure::Refused(Refusal::Conflict(text), denied)
+            Failure::Refused(Refusal::Conflict(text), grounds)
         }
         other => other,
     })
@@ -271,7 +270,7 @@ pub async fn patch(
     form: patch::Form,
     body: &[u8],
 ) -> Result<Audited<Answer>, Failure> {
-    patch::approach(app, ask, kind)?;
+    patch::approach(app, ask, kind, Some(query))?;
     let patch = patch::parse(app, form, &parse_body(body)?)?;
     apply(app, ask, kind, query, &patch).await
 }
@@ -297,7 +296,7 @@ pub(super) async fn apply(
                 attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
                 continue;
             }
-            Err(failure) => return Err(failure),
+            Err(failure) => return Err(failure.about(&record.version())),
         };
         ready.written.change.criteria.push(criterion);
         let head = create::head(app, kind, &id, ready.version, ready.updated);
@@ -319,18 +318,18 @@ pub async fn delete(
     kind: ResourceType,
     query: &str,
 ) -> Result<Audited<Answer>, Failure> {
-    app.gate.approach(&ask.caller, Act::Delete, kind).map_err(forbidden)?;
+    search::approach(app, ask, &[Act::Delete], (kind, Some(query)))?;
     let mut attempts = Attempts::default();
     loop {
         let Settled { found, criterion } = settle(app, ask, kind, query).await?;
         let Some((record, permit)) = found else { return nothing(app, ask).await };
         let id = id_of(&record)?;
         let still = still(ask, &record);
-        let released = vec![release((record, permit))];
+        let found = release((record, permit));
         let mut desk = Desk::open(app, &ask.caller, &mut attempts)?;
         let mut tombstone = match delete::prepare(app, &still, &mut desk, kind, &id).await {
             Ok(Some(tombstone)) => tombstone,
-            Err(failure) if !has_moved(ask, &failure) => return Err(failure),
+            Err(failure) if !has_moved(ask, &failure) => return Err(failure.about(&found.version)),
             Ok(None) | Err(_) => {
                 attempts.again(app, ask.caller.tenant(), Stale::Changed).await?;
                 continue;
@@ -339,7 +338,8 @@ pub async fn delete(
         tombstone.change.criteria.push(criterion);
         let mut answer = Answer::empty(204);
         answer.version = Some(tombstone.version.number);
-        match app.ledger.commit(&ask.access, vec![tombstone], released, Opened::from_caller(answer)).await {
+        match app.ledger.commit(&ask.access, vec![tombstone], vec![found], Opened::from_caller(answer)).await
+        {
             Err(Rejected::Stale(why)) => attempts.again(app, ask.caller.tenant(), why).await?,
             other => return Ok(other?),
         }

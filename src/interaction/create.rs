@@ -7,7 +7,7 @@ use super::{
     attempts::Attempts,
     condition,
     desk::{Desk, Draft},
-    forbidden, hold, malformed, parse_body, written,
+    hold, malformed, parse_body, search, written,
 };
 use crate::{
     answer::Answer,
@@ -26,8 +26,13 @@ use crate::{
 /// # Errors
 /// [`Failure`] as every interaction.
 pub async fn run(app: &App, ask: &Ask, kind: ResourceType, body: &[u8]) -> Result<Audited<Answer>, Failure> {
-    app.gate.approach(&ask.caller, Act::Create, kind).map_err(forbidden)?;
+    approach(app, ask, kind)?;
     store(app, ask, kind, parse_body(body)?).await
+}
+
+/// Whether there is any record of the type that the caller could create.
+pub(super) fn approach(app: &App, ask: &Ask, kind: ResourceType) -> Result<(), Failure> {
+    search::approach(app, ask, &[Act::Create], (kind, ask.conditions.if_none_exist.as_deref()))
 }
 
 /// Creates a resource that has been parsed; whether anybody may is decided already.

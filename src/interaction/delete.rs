@@ -52,11 +52,11 @@ pub(super) async fn prepare(
     let row = desk.current(kind, id).await?.ok_or(Refusal::NotFound(Why::Absent))?;
     let (record, permit) = open_permitted(app, &ask.caller, &view, Act::Delete, row).await?;
     if ask.conditions.if_match.is_some_and(|wanted| i32::try_from(wanted) != Ok(record.at.version)) {
-        return Err(Refusal::PreconditionFailed.into());
+        return Err(Failure::from(Refusal::PreconditionFailed).about(&record.version()));
     }
     if record.at.deleted {
         return Ok(None);
     }
-    desk.side().referrers(&record).await?;
+    desk.side().referrers(&record).await.map_err(|failure| failure.about(&record.version()))?;
     Ok(Some(desk.bury(record, permit)?))
 }

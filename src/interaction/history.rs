@@ -26,7 +26,7 @@ use crate::{
         subset::Subset,
     },
     gate::Act,
-    ledger::{Audited, Released},
+    ledger::{Audited, Grounds, Released},
     refusal::{Refusal, Why},
     seal::{Opened, Plain, RecordBinding},
     store::{
@@ -136,7 +136,8 @@ async fn page(
     if scan.released.is_empty()
         && let Of::Instance(kind, id) = of
     {
-        return none(app, ask, (query, as_of), *kind, id, scan.unseen).await;
+        let unseen = scan.unseen.unwrap_or_else(|| (Why::Absent, Box::default()));
+        return none(app, ask, (query, as_of), *kind, id, unseen).await;
     }
     let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
     let next = next.transpose()?;
@@ -151,11 +152,9 @@ struct Scan {
     versions: Vec<Opened<(Plain, RecordBinding)>>,
     /// Where the next page starts, if there is anything the caller may see on it.
     next: Option<Moment>,
-    /// Why the last version that is not shown is not.
-    unseen: Unseen,
+    /// Why the newest version that is not shown is not.
+    unseen: Option<(Why, Box<Grounds>)>,
 }
-
-type Unseen = (Why, Option<crate::gate::Denied>);
 
 async fn scan(
     app: &App,
@@ -168,8 +167,7 @@ async fn scan(
     let view = ask.view(app);
     let count = usize::try_from(query.count).unwrap_or(usize::MAX);
     let limit = i64::from(query.count).saturating_add(1).clamp(32, CHUNK_MAX);
-    let mut scan =
-        Scan { released: Vec::new(), versions: Vec::new(), next: None, unseen: (Why::Absent, None) };
+    let mut scan = Scan { released: Vec::new(), versions: Vec::new(), next: None, unseen: None };
     let (mut opened, mut last) = (0_usize, None);
     loop {
         let rows = fetch(app, ask, of, query, kinds, position, limit).await?;
@@ -196,7 +194,9 @@ async fn scan(
                     last = Some(place);
                 }
                 // A version the caller may not see (it was about another patient then) is left out like an absent one.
-                Err(Failure::Refused(Refusal::NotFound(why), denied)) => scan.unseen = (why, denied),
+                Err(Failure::Refused(Refusal::NotFound(why), grounds)) => {
+                    scan.unseen.get_or_insert((why, grounds));
+                }
                 Err(other) => return Err(other),
             }
         }
@@ -246,9 +246,9 @@ async fn none(
     (query, as_of): (&Query, Option<DateTime<Utc>>),
     kind: ResourceType,
     id: &LogicalId,
-    (why, denied): Unseen,
+    (why, grounds): (Why, Box<Grounds>),
 ) -> Result<Audited<Answer>, Failure> {
-    let absent = Failure::Refused(Refusal::NotFound(why), denied);
+    let absent = Failure::Refused(Refusal::NotFound(why), grounds);
     if query.given.is_empty() && query.cursor.is_none() {
         return Err(absent);
     }

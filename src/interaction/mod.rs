@@ -16,6 +16,7 @@ mod desk;
 pub mod disclosures;
 pub mod everything;
 pub mod exports;
+mod failure;
 pub mod history;
 mod hold;
 mod integrity;
@@ -45,13 +46,14 @@ use crate::{
         search::Handling,
         subset::Subset,
     },
-    gate::Denied,
     identity::Caller,
-    ledger::{Access, Audited, Down, Rejected, Released, Stale},
-    refusal::{Refusal, Why, causes},
-    seal::{KeyError, Opened},
-    store::{StoreError, search::View},
+    ledger::Access,
+    refusal::Refusal,
+    seal::Opened,
+    store::search::View,
 };
+pub use failure::{Failure, finish};
+use failure::{forbidden, hidden};
 
 /// How often a write is tried again when what it stood on changed under it.
 pub const ATTEMPTS_MAX: usize = 32;
@@ -102,105 +104,10 @@ pub enum Return {
     OperationOutcome,
 }
 
-/// Why an interaction did not come to an answer of its own.
-pub enum Failure {
-    /// To be recorded and told, with what denied it.
-    Refused(Refusal, Option<Denied>),
-    /// The same, after these versions were read: the refusal tells something of them, and its entries name them.
-    Told(Refusal, Vec<Released>),
-    /// The ledger is down: the empty 503.
-    Down,
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal, None)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(event = "store_failed", error = causes(&error));
-        match error {
-            StoreError::Form(_) => Refusal::Integrity.into(),
-            StoreError::Away(_) | StoreError::Statement(_) | StoreError::Migration(_) => {
-                Refusal::Unavailable.into()
-            }
-        }
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        tracing::error!(event = "key_failed", error = causes(&error));
-        match error {
-            KeyError::Wrapped(_) => Refusal::Integrity.into(),
-            KeyError::UnknownTenant | KeyError::UnknownEpoch(_) | KeyError::Seal(_) => {
-                Refusal::Unavailable.into()
-            }
-        }
-    }
-}
-
-impl From<Down> for Failure {
-    fn from(_: Down) -> Self {
-        Self::Down
-    }
-}
-
-impl From<Rejected> for Failure {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::Stale(Stale::Changed) => {
-                Refusal::Conflict("Others keep changing this record. Read it again and retry.").into()
-            }
-            Rejected::Stale(Stale::Late) => Refusal::Conflict(
-                "Others keep asking what is new while this is made ready. Nothing was written: send it again.",
-            )
-            .into(),
-            Rejected::Unpermitted => {
-                tracing::error!(event = "unpermitted");
-                Refusal::Internal.into()
-            }
-            Rejected::Down => Self::Down,
-        }
-    }
-}
-
-/// Turns a failure into its recorded refusal.
-///
-/// # Errors
-/// [`Down`] when it could not be recorded.
-pub async fn finish(
-    app: &App,
-    access: &Access,
-    result: Result<Audited<Answer>, Failure>,
-) -> Result<Audited<Answer>, Down> {
-    match result {
-        Ok(answer) => Ok(answer),
-        Err(Failure::Refused(refusal, denied)) => app.ledger.refuse(access, refusal, denied.as_ref()).await,
-        Err(Failure::Told(refusal, released)) => {
-            let answer = Opened::from_caller(refusal.into_answer());
-            app.ledger.disclose(access, released, answer).await.map_err(|_| Down)
-        }
-        Err(Failure::Down) => Err(Down),
-    }
-}
-
 impl Ask {
     fn view(&self, app: &App) -> View {
         View { tenant: self.caller.tenant(), actor: self.caller.actor(), now: app.clock.now() }
     }
-}
-
-/// Refused whatever the record: the caller may know.
-fn forbidden(denied: Denied) -> Failure {
-    Failure::Refused(Refusal::Forbidden, Some(denied))
-}
-
-/// Refused because of the record: the caller must not be able to tell it from absence.
-fn hidden(denied: Denied) -> Failure {
-    Failure::Refused(Refusal::NotFound(Why::Hidden), Some(denied))
 }
 
 /// The answer to a write, in the form the caller prefers.

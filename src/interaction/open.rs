@@ -31,16 +31,20 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// The patients it is about: opaque key and logical id.
+    fn patients(&self) -> impl Iterator<Item = (Uuid, String)> {
+        self.patients.iter().copied().zip(self.opened.patients().iter().cloned())
+    }
+
     /// How entries name it.
     pub(super) fn version(&self) -> Version {
-        let ids = self.opened.patients().iter().cloned();
         Version {
             kind: self.at.kind,
             key: self.at.key,
             id: self.opened.id().to_owned(),
             number: self.at.version,
             digest: self.digest,
-            patients: self.patients.iter().copied().zip(ids).collect(),
+            patients: self.patients().collect(),
             deleted: self.at.deleted,
         }
     }
@@ -122,7 +126,12 @@ pub(super) async fn current(
     let row = app.store.fetcher().record(view.tenant, kind, key, view.actor, view.now).await?;
     let row = row.ok_or(Refusal::NotFound(Why::Absent))?;
     let (record, permit) = open_permitted(app, &ask.caller, &view, act, row).await?;
-    if record.at.deleted { Err(Refusal::Gone.into()) } else { Ok((record, permit)) }
+    if record.at.deleted { Err(gone(&record)) } else { Ok((record, permit)) }
+}
+
+/// A deleted record, to whom the gate lets have it.
+pub(super) fn gone(record: &Record) -> Failure {
+    Failure::from(Refusal::Gone).about(&record.version())
 }
 
 /// Opens the current version of a record and asks the gate; a permitted caller learns that a seal is broken, any
@@ -152,7 +161,8 @@ pub(super) async fn open_version(
     if is_binary {
         let keys = app.keyring.tenant(view.tenant)?;
         if let Some(context) = record.opened.examine(&(&*keys, &app.base), binary::context_of) {
-            Box::pin(binary::check_context(app, caller, view, act, context)).await?;
+            let checked = Box::pin(binary::check_context(app, caller, view, act, context)).await;
+            checked.map_err(|failure| failure.about_one(record.patients().next()))?;
         }
     }
     Ok((record, permit))
@@ -181,13 +191,15 @@ pub(super) async fn open_row(
             let mut labels = opened.labels().to_vec();
             labels.extend(later.iter().filter(|label| !opened.labels().contains(label)).cloned());
             let facts = facts(&row.at, owner.relations, labels);
-            let permit = app.gate.permit(caller, act, &facts).map_err(hidden)?;
+            let record = Record { opened, at: row.at, digest, key, patients, facts };
+            let permit = record.also(app, caller, act).map_err(|denied| {
+                // INVARIANT: one at the most, of however many (`a_refused_request_is_in_the_log_of_whom_it_was_about`).
+                hidden(denied).about_one(record.patients().next())
+            })?;
             match current {
-                Current::Same | Current::Labelled(_) => {
-                    Ok((Record { opened, at: row.at, digest, key, patients, facts }, permit))
-                }
+                Current::Same | Current::Labelled(_) => Ok((record, permit)),
                 Current::Erased => Err(Refusal::NotFound(Why::Erased).into()),
-                Current::Broken => Err(Refusal::Integrity.into()),
+                Current::Broken => Err(Failure::from(Refusal::Integrity).about(&record.version())),
             }
         }
         Err(error) => {

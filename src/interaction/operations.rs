@@ -208,7 +208,7 @@ pub async fn change_meta(
     change: MetaChange,
     body: &[u8],
 ) -> Result<Audited<Answer>, Failure> {
-    patch::approach(app, ask, kind)?;
+    patch::approach(app, ask, kind, None)?;
     let parameters = parse_body(body)?;
     patch::parameters(app, &parameters)?;
     let patch = Patch::of_meta(&parameters, change).map_err(|problem| Refusal::Malformed(vec![problem]))?;

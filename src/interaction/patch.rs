@@ -12,8 +12,8 @@ use super::{
     create,
     desk::{Desk, Draft, Ready},
     forbidden, hold, malformed,
-    open::open_permitted,
-    parse_body, update, written,
+    open::{gone, open_permitted},
+    parse_body, search, update, written,
 };
 use crate::{
     answer::Answer,
@@ -54,17 +54,14 @@ pub async fn run(
     form: Form,
     body: &[u8],
 ) -> Result<Audited<Answer>, Failure> {
-    approach(app, ask, kind)?;
+    approach(app, ask, kind, None)?;
     let patch = parse(app, form, &parse_body(body)?)?;
     store(app, ask, kind, id, &patch).await
 }
 
-/// Whether there is any record of the type that the caller could patch.
-pub(super) fn approach(app: &App, ask: &Ask, kind: ResourceType) -> Result<(), Failure> {
-    for act in [Act::Update, Act::Read] {
-        app.gate.approach(&ask.caller, act, kind).map_err(forbidden)?;
-    }
-    Ok(())
+/// Whether there is any record of the type that the caller could patch; of a conditional patch, with its condition.
+pub(super) fn approach(app: &App, ask: &Ask, kind: ResourceType, query: Option<&str>) -> Result<(), Failure> {
+    search::approach(app, ask, &[Act::Update, Act::Read], (kind, query))
 }
 
 /// Patches with a patch that has been parsed; whether anybody may is decided already.
@@ -137,11 +134,13 @@ pub(super) async fn prepare(
     let row = desk.current(kind, id).await?.ok_or(Refusal::NotFound(Why::Absent))?;
     let (record, read) = open_permitted(app, &ask.caller, &view, Act::Read, row).await?;
     // Whoever may read it may know that it is there, and is told that it is not theirs to change.
-    let _update = record.also(app, &ask.caller, Act::Update).map_err(forbidden)?;
+    let also = record.also(app, &ask.caller, Act::Update);
+    let _update = also.map_err(|denied| forbidden(denied).about(&record.version()))?;
     if record.at.deleted {
-        return Err(Refusal::Gone.into());
+        return Err(gone(&record));
     }
-    update::check_version(&ask.conditions, record.at.version)?;
+    let checked = update::check_version(&ask.conditions, record.at.version);
+    checked.map_err(|failure| failure.about(&record.version()))?;
     let base = Base::Version(record.at.version);
     let (old, released) = record.revise(read)?;
     let revised = patch.apply(&app.definitions, old).map_err(|problem| Refusal::Invalid(vec![problem]));
@@ -160,6 +159,6 @@ pub(super) async fn prepare(
         Err(Failure::Refused(refusal @ Refusal::Invalid(_), _)) => {
             Err(Failure::Told(refusal, vec![released]))
         }
-        Err(other) => Err(other),
+        Err(other) => Err(other.about(&released.version)),
     }
 }

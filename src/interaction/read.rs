@@ -2,7 +2,7 @@
 
 use super::{
     Ask, Conditions, Failure, Head, binary, forbidden,
-    open::{Current, open_version},
+    open::{Current, gone, open_version},
 };
 use crate::{
     answer::Answer,
@@ -74,7 +74,7 @@ pub(super) async fn look(
     };
     let (record, permit) = open_version(app, &ask.caller, &view, Act::Read, row, &current).await?;
     if record.at.deleted {
-        return Err(Refusal::Gone.into());
+        return Err(gone(&record));
     }
     let head = Head { version: record.at.version, updated: record.at.updated, location: None };
     let unchanged = is_unchanged(&ask.conditions, &head);

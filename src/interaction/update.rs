@@ -101,22 +101,19 @@ pub(super) async fn prepare(
     // of one that is there, so to it a record out of sight is none.
     let seen = open_permitted(app, &ask.caller, &view, Act::Update, row).await;
     let (old, _permit) = seen.map_err(|failure| match failure {
-        Failure::Refused(Refusal::NotFound(_), denied) if ask.conditions.if_match.is_some() => {
-            Failure::Refused(Refusal::PreconditionFailed, denied)
+        Failure::Refused(Refusal::NotFound(_), grounds) if ask.conditions.if_match.is_some() => {
+            Failure::Refused(Refusal::PreconditionFailed, grounds)
         }
-        Failure::Refused(Refusal::NotFound(Why::Hidden), denied) => {
-            Failure::Refused(Refusal::Forbidden, denied)
+        Failure::Refused(Refusal::NotFound(Why::Hidden), grounds) => {
+            Failure::Refused(Refusal::Forbidden, grounds)
         }
         other => other,
     })?;
-    if at.deleted {
-        check_match(&ask.conditions, at.version)?;
-    } else {
-        check_version(&ask.conditions, at.version)?;
-    }
+    let check = if at.deleted { check_match } else { check_version };
+    check(&ask.conditions, at.version).map_err(|failure| failure.about(&old.version()))?;
     let draft = Draft { kind, id, resource, act: Act::Update, base: Base::Version(at.version) };
     let status = if at.deleted { 201 } else { 200 };
-    let mut ready = desk.prepare(draft).await?;
+    let mut ready = desk.prepare(draft).await.map_err(|failure| failure.about(&old.version()))?;
     ready.written.version.leaves(old.version());
     Ok((ready, status))
 }

@@ -93,7 +93,7 @@ impl Names {
 ///
 /// If there is no such patient there is an entry about nobody in place of the one about her: how many entries a question
 /// leaves says nothing about who is there.
-pub(super) type About = Option<(Uuid, String)>;
+pub type About = Option<(Uuid, String)>;
 
 impl Access {
     /// Whether an entry keeps the whole of a path and query.

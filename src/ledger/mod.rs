@@ -41,7 +41,8 @@ use std::{
 use custodia_audit::{Kind, Vkey};
 use futures_util::future::join_all;
 
-pub use access::{Access, NAMED_MAX, Names, QUERY_BYTES_MAX, QUERY_REPEATED_MAX, TooMany};
+pub use about::{Concern, Grounds};
+pub use access::{About, Access, NAMED_MAX, Names, QUERY_BYTES_MAX, QUERY_REPEATED_MAX, TooMany};
 pub use audited::{Audited, Receipt};
 pub use counts::Counts;
 pub use draft::{Released, Shown, Version, Written};
@@ -60,7 +61,7 @@ pub use together::{Purpose, side_by_side};
 use crate::{
     answer::Answer,
     clock::Clock,
-    gate::{Denied, Permit},
+    gate::Permit,
     refusal::Refusal,
     seal::{Keyring, Opened, SealError},
     store::{Database, Store},
@@ -261,7 +262,7 @@ impl Ledger {
     /// # Errors
     /// [`Down`] when the entry was not committed.
     pub async fn state(&self, access: &Access, kind: Kind, answer: Answer) -> Result<Audited<Answer>, Down> {
-        let drafts = self.statements(access, kind, answer.status, "ok", None).await?;
+        let drafts = self.statements(access, kind, (answer.status, "ok"), Grounds::default()).await?;
         Ok(Audited::new(answer, self.submit(Vec::new(), drafts).await.map_err(|_| Down)?))
     }
 
@@ -281,7 +282,7 @@ impl Ledger {
         Ok(Audited::new(answer, self.submit(Vec::new(), vec![draft]).await?))
     }
 
-    /// Records a refusal with what denied it, then refuses.
+    /// Records a refusal with what denied it and whom it was about, then refuses.
     ///
     /// # Errors
     /// [`Down`] when the entry was not committed.
@@ -289,14 +290,16 @@ impl Ledger {
         &self,
         access: &Access,
         refusal: Refusal,
-        denied: Option<&Denied>,
+        grounds: Grounds,
     ) -> Result<Audited<Answer>, Down> {
         let kind = access.refusal_kind();
+        let (status, code) = (refusal.status(), refusal.code());
         let receipt = if access.caller.is_none() {
-            let draft = draft::of_statement(access, kind, refusal.status(), refusal.code(), denied, None)?;
+            let denied = grounds.denied.as_ref();
+            let draft = draft::of_statement(access, kind, status, code, denied, None)?;
             self.flood.submit(self, access, draft).await?
         } else {
-            let drafts = self.statements(access, kind, refusal.status(), refusal.code(), denied).await?;
+            let drafts = self.statements(access, kind, (status, code), grounds).await?;
             self.submit(Vec::new(), drafts).await.map_err(|_| Down)?
         };
         Ok(Audited::new(refusal.into_answer(), receipt))

@@ -19,7 +19,7 @@ use crate::{
     app::App,
     fhir::{
         bundle::{self, Bundle, Entry, Method, Target},
-        kinds::ResourceType,
+        kinds::{LogicalId, ResourceType},
         outcome::{IssueCode, Problem},
         subset::Subset,
     },
@@ -59,7 +59,11 @@ async fn batch(
             ask.access.named = ask.access.named.of_another();
             let done = match entry {
                 Err(problems) => Err(Refusal::Malformed(problems).into()),
-                Ok(entry) => single(app, &ask, entry).await,
+                Ok(entry) => {
+                    let address = addressed(&entry);
+                    let done = single(app, &ask, entry).await;
+                    done.map_err(|failure| failure.addressed(app, &ask.access, address))
+                }
             };
             finish(app, &ask.access, done).await
         })
@@ -96,7 +100,7 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
         (Method::Get | Method::Head, target) => get(app, &mut ask, target).await,
         (Method::Post, Target::Type(kind)) => {
             ask.access.interaction = "create";
-            app.gate.approach(&ask.caller, Act::Create, kind).map_err(forbidden)?;
+            create::approach(app, &ask, kind)?;
             create::store(app, &ask, kind, resource.ok_or_else(need)?).await
         }
         (Method::Put, Target::Instance(kind, id)) => {
@@ -106,7 +110,7 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
         }
         (Method::Patch, Target::Instance(kind, id)) => {
             ask.access.interaction = "patch";
-            patch::approach(app, &ask, kind)?;
+            patch::approach(app, &ask, kind, None)?;
             let patch = patch::of_entry(app, &resource.ok_or_else(need)?)?;
             patch::store(app, &ask, kind, &id, &patch).await
         }
@@ -118,6 +122,16 @@ async fn single(app: &App, ask: &Ask, entry: Entry) -> Result<Audited<Answer>, F
             conditional(app, &mut ask, method, kind, &query, resource).await
         }
         _ => Err(not_supported()),
+    }
+}
+
+/// The record that an entry names.
+fn addressed(entry: &Entry) -> Option<(ResourceType, LogicalId)> {
+    match &entry.target {
+        Target::Instance(kind, id) | Target::Version(kind, id, _) | Target::InstanceHistory(kind, id, _) => {
+            Some((*kind, id.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -178,12 +192,12 @@ async fn conditional(
     match method {
         Method::Put => {
             ask.access.interaction = "update";
-            app.gate.approach(&ask.caller, Act::Update, kind).map_err(forbidden)?;
+            search::approach(app, ask, &[Act::Update], (kind, Some(query)))?;
             condition::store(app, ask, kind, query, resource.ok_or_else(need)?).await
         }
         Method::Patch => {
             ask.access.interaction = "patch";
-            patch::approach(app, ask, kind)?;
+            patch::approach(app, ask, kind, Some(query))?;
             let patch = patch::of_entry(app, &resource.ok_or_else(need)?)?;
             condition::apply(app, ask, kind, query, &patch).await
         }

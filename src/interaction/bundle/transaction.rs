@@ -14,7 +14,7 @@ use super::super::{
     malformed, patch, read, search, subset, update,
 };
 use super::{
-    conditions, describe, not_supported,
+    addressed, conditions, describe, not_supported,
     reply::{Reply, status_line},
     too_long,
 };
@@ -46,7 +46,8 @@ pub(super) async fn run(app: &App, ask: &Ask, mut entries: Vec<Entry>) -> Result
     search::note_all(app, ask, questions(&entries))?;
     let count = entries.len();
     for entry in &entries {
-        approach(app, ask, entry)?;
+        let approached = approach(app, ask, entry);
+        approached.map_err(|failure| failure.addressed(app, &ask.access, addressed(entry)))?;
     }
     let conditions = bundle::conditions(&entries, &app.base).map_err(Refusal::Malformed)?;
     let mut planned = None;
@@ -164,7 +165,7 @@ fn approach(app: &App, ask: &Ask, entry: &Entry) -> Result<(), Failure> {
         (Method::Put, Target::Instance(kind, _) | Target::Search(kind, _)) => (Act::Update, kind),
         (Method::Delete, Target::Instance(kind, _) | Target::Search(kind, _)) => (Act::Delete, kind),
         (Method::Patch, Target::Instance(kind, _) | Target::Search(kind, _)) => {
-            return patch::approach(app, ask, *kind);
+            return patch::approach(app, ask, *kind, None);
         }
         _ => return Err(not_supported()),
     };
@@ -225,6 +226,7 @@ async fn prepare(
         let index = step.entry.index;
         let place = step.entry.place();
         let reply = run_step(app, ask, desk, step, grounds, &mut work, &mut fresh).await;
+        let reply = reply.map_err(|failure| failure.addressed(app, &ask.access, addressed(&step.entry)));
         let reply = reply.map_err(|failure| at_entry(failure, &place))?;
         if let Some(slot) = work.replies.get_mut(index) {
             *slot = reply;

@@ -18,7 +18,7 @@ mod seats;
 mod spent;
 mod system;
 
-pub(super) use named::note_all;
+pub(super) use named::{approach, note_all};
 pub use spent::Spent;
 pub use system::of_system;
 

@@ -32,6 +32,20 @@ pub(super) fn hear(
     pairs.map_err(|problem| Refusal::Malformed(vec![problem]).into())
 }
 
+/// Whether the gate lets the caller ask for a conditional write at all, after whom its condition names was noted.
+pub(in crate::interaction) fn approach(
+    app: &App,
+    ask: &Ask,
+    acts: &[Act],
+    (kind, query): (ResourceType, Option<&str>),
+) -> Result<(), Failure> {
+    let noted = note_all(app, ask, query.map(|query| (kind, query)));
+    for act in acts {
+        app.gate.approach(&ask.caller, *act, kind).map_err(forbidden)?;
+    }
+    noted
+}
+
 /// Notes whom the questions of a Bundle name, before the first of them is refused.
 pub(in crate::interaction) fn note_all<'q>(
     app: &App,

@@ -73,9 +73,10 @@ async fn a_report_tells_every_access_about_the_patient_with_its_proof_and_nobody
         report["lines"].as_array().unwrap().iter().map(|line| line["index"].as_u64().unwrap()).collect();
     let entries = clinic.server.entries(0).await;
     let about = entries.iter().filter(|one| one.entry.subject.patient.as_deref() == Some("Patient/ann"));
-    let mut expected: Vec<u64> = about.map(|one| one.index).collect();
-    expected.reverse();
-    assert_eq!(told, expected, "every entry about her, newest first");
+    let (came, refused): (Vec<_>, Vec<_>) = about.partition(|one| one.entry.event.outcome.status < 400);
+    let expected: Vec<u64> = came.iter().rev().map(|one| one.index).collect();
+    assert_eq!(told, expected, "every entry about what came to pass, newest first");
+    assert_eq!(refused.len(), 1, "the stranger's attempt is in the log, and nothing of her was seen");
     assert_eq!(report["count"].as_u64(), Some(told.len() as u64));
     for line in report["lines"].as_array().unwrap() {
         let shown = proven(line, &key);

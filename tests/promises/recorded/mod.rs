@@ -13,6 +13,7 @@ mod large;
 mod named;
 mod receipts;
 mod recount;
+mod refused;
 mod retention;
 mod rotation;
 mod s3;

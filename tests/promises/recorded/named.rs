@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::clinic::{Clinic, bundle, observation, patient};
 
 /// Whom the entries from an index on are about: kind, status, patient; in the order of patients.
-async fn said(clinic: &Clinic, before: u64) -> Vec<(Kind, u16, Option<String>)> {
+pub(super) async fn said(clinic: &Clinic, before: u64) -> Vec<(Kind, u16, Option<String>)> {
     let entries = clinic.server.entries(before).await;
     let one =
         |entry: custodia_audit::Entry| (entry.event.kind, entry.event.outcome.status, entry.subject.patient);
@@ -18,7 +18,7 @@ async fn said(clinic: &Clinic, before: u64) -> Vec<(Kind, u16, Option<String>)> 
     all
 }
 
-fn about(id: &str) -> Option<String> {
+pub(super) fn about(id: &str) -> Option<String> {
     Some(format!("Patient/{id}"))
 }
 

@@ -3,6 +3,8 @@
 //! One desk serves one submission, so that records of a patient who is new in a transaction share the one data
 //! key made for her.
 
+mod patients;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -17,7 +19,7 @@ use super::{
     Failure,
     attempts::Attempts,
     audit_events::is_reserved,
-    binary, forbidden, hold,
+    binary,
     integrity::{Plans, Side},
     malformed,
     mark::Marking,
@@ -30,22 +32,22 @@ use crate::{
         kinds::{LogicalId, ResourceType},
         meta,
         outcome::{IssueCode, Problem},
-        relation::{self, Relation, RelationKind},
+        relation,
         search::InForce,
     },
-    gate::{Act, Facts, Permit, Relations},
+    gate::{Act, Permit},
     identity::Caller,
     ledger::{Version, Written},
     refusal::Refusal,
-    seal::{DataKey, KeyError, Plain, RecordBinding, Sealed, TenantKeys},
+    seal::{DataKey, KeyError, Plain, RecordBinding, TenantKeys},
     store::{
         NIL, Row,
-        row::{RelationRow, proven},
+        row::RelationRow,
         search::View,
-        search::far_future,
         write::{Base, NewKey, NewVersion},
     },
 };
+use patients::{Patient, check_size};
 
 /// Fetches of one submission that are under way at once.
 const FORESEEN_AT_ONCE: usize = 256;
@@ -67,16 +69,6 @@ pub(super) struct Desk<'a> {
     plans: Plans,
     /// Current versions that were asked for ahead, many at a time.
     foreseen: HashMap<(ResourceType, Uuid), Option<Row>>,
-}
-
-/// A patient's key and how the caller stands to her.
-struct Patient {
-    /// `None` when the stored one does not open, which is told after the gate has decided.
-    key: Option<DataKey>,
-    /// The wrapped key, until a version carries it to the database.
-    made: Option<Sealed>,
-    is_new: bool,
-    relations: Relations,
 }
 
 /// A write that is ready: the change with its permit, and the resource as it will be read.
@@ -212,7 +204,8 @@ impl<'a> Desk<'a> {
             about.iter().map(|patient| self.key(ResourceType::PATIENT, patient)).collect();
         let key = self.key(kind, id);
         let facts = self.facts(kind, key, &patients, labels.clone());
-        let permit = self.app.gate.permit(self.caller, act, &facts).map_err(forbidden)?;
+        let permit = self.app.gate.permit(self.caller, act, &facts);
+        let permit = permit.map_err(|denied| self.denied(denied, &base, &about))?;
         let warnings = self.side().references((kind, key), resource).await?;
         let version = match base {
             Base::Fresh | Base::Absent => 1,
@@ -276,79 +269,6 @@ impl<'a> Desk<'a> {
         };
         let version = self.name(&change, &plain, record.patients);
         Ok(Written { permit, version, change })
-    }
-
-    /// Looks up the patients that are not known here yet.
-    async fn meet(&mut self, about: &[LogicalId]) -> Result<(), Failure> {
-        for id in about {
-            let key = self.key(ResourceType::PATIENT, id);
-            if self.patients.contains_key(&key) {
-                continue;
-            }
-            let View { tenant, actor, now } = self.view;
-            let standing = self.app.store.fetcher().standing(tenant, key, actor, now).await?;
-            let patient = if let Some((version, wrapped)) = standing.key {
-                let data_key = match self.keys.data_key(key, version, &wrapped) {
-                    Err(KeyError::Wrapped(_)) => None,
-                    other => Some(other?),
-                };
-                Patient {
-                    key: data_key,
-                    made: None,
-                    is_new: false,
-                    relations: proven(&self.keys, key, actor, &standing.relations),
-                }
-            } else {
-                let (data_key, wrapped) = self.keys.new_data_key(key)?;
-                Patient { key: Some(data_key), made: Some(wrapped), is_new: true, relations: Relations::NONE }
-            };
-            self.patients.insert(key, patient);
-        }
-        Ok(())
-    }
-
-    fn facts(&self, kind: ResourceType, key: Uuid, patients: &[Uuid], labels: Vec<String>) -> Facts {
-        let relations = patients.iter().fold(Relations::ALL, |held, patient| {
-            let one = self.patients.get(patient).map_or(Relations::NONE, |known| {
-                if known.is_new && self.registering.contains(patient) {
-                    known.relations.union(Relations::REGISTERING)
-                } else {
-                    known.relations
-                }
-            });
-            held.intersection(one)
-        });
-        let relations = if patients.is_empty() { Relations::NONE } else { relations };
-        Facts { tenant: self.view.tenant, kind, key, about_patient: !patients.is_empty(), relations, labels }
-    }
-
-    fn relations(
-        &self,
-        stated: Vec<Relation>,
-        kind: ResourceType,
-        key: Uuid,
-    ) -> Vec<(RelationRow, [u8; 16])> {
-        stated
-            .into_iter()
-            .map(|stated| {
-                let bit = match stated.kind {
-                    RelationKind::GeneralPractitioner => Relations::GENERAL_PRACTITIONER,
-                    RelationKind::CareTeam => Relations::CARE_TEAM,
-                    RelationKind::EncounterParticipant => Relations::ENCOUNTER,
-                    RelationKind::Appointment => Relations::APPOINTMENT,
-                };
-                let row = RelationRow {
-                    patient: self.key(ResourceType::PATIENT, &stated.patient),
-                    actor: self.key(stated.actor_kind, &stated.actor),
-                    kind: i16::from(bit.0),
-                    source: (kind, key),
-                    since: stated.from.unwrap_or(DateTime::UNIX_EPOCH),
-                    until: stated.until.unwrap_or_else(far_future).min(far_future()),
-                };
-                let proof = row.proof(&self.keys);
-                (row, proof)
-            })
-            .collect()
     }
 
     fn seal(
