@@ -14,6 +14,8 @@ use super::{Config, DatabaseConfig, FeedConfig, PartnersConfig, TerminologyConfi
 
 /// Where a URL's scheme ends.
 const SCHEME_END: &str = "://";
+/// What is wrong with one of the two files alone.
+const BOTH_OR_NEITHER: &str = "certificate and key go together; give both or neither";
 
 fn rule(holds: bool, expected: &'static str) -> Result<(), ValidationError> {
     if holds { Ok(()) } else { Err(broken(expected)) }
@@ -103,10 +105,7 @@ pub(super) fn terminology_is_whole(terminology: &TerminologyConfig) -> Result<()
     if wants_server && terminology.server.is_none() {
         return Err(broken("credentials are given without server; give it as well"));
     }
-    rule(
-        terminology.certificate.is_some() == terminology.key.is_some(),
-        "certificate and key go together; give both or neither",
-    )
+    go_together(terminology.certificate.as_ref(), terminology.key.as_ref())
 }
 
 /// A path whose segments are plain words: nothing that a store or a proxy might take for a way up.
@@ -123,16 +122,17 @@ fn is_loopback(authority: &str) -> bool {
     })
 }
 
+fn go_together(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Result<(), ValidationError> {
+    rule(certificate.is_some() == key.is_some(), BOTH_OR_NEITHER)
+}
+
 pub(super) fn feed_is_whole(feed: &FeedConfig) -> Result<(), ValidationError> {
     if feed.address.is_some() && feed.roots.is_none() {
         return Err(broken(
             "address is given without roots; nobody is fed who cannot be told from an impostor",
         ));
     }
-    rule(
-        feed.certificate.is_some() == feed.key.is_some(),
-        "certificate and key go together; give both or neither",
-    )
+    go_together(feed.certificate.as_ref(), feed.key.as_ref())
 }
 
 pub(super) fn is_base(base: &str) -> Result<(), ValidationError> {
@@ -161,7 +161,7 @@ pub(super) fn is_origin(origin: &str) -> Result<(), ValidationError> {
 pub(super) fn of_the_whole(config: &Config) -> Vec<(&'static str, &'static str)> {
     let mut found = Vec::new();
     if config.portal.certificate.is_some() != config.portal.key.is_some() {
-        found.push(("portal", "certificate and key go together; give both or neither"));
+        found.push(("portal", BOTH_OR_NEITHER));
     }
     let public = !config.portal.address.ip().is_loopback()
         || config.partners.address.is_some_and(|address| !address.ip().is_loopback());

@@ -11,18 +11,17 @@ use uuid::Uuid;
 use super::{
     Ask, Failure, bookmark, forbidden, malformed,
     open::{current, open_permitted},
+    pages::{Asked, Links},
 };
 use crate::{
     answer::Answer,
     app::App,
     fhir::{
         bundle::{self, Found, Mode},
-        definitions::Definitions,
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
         reference::{BaseUrl, Reference, walk},
         search::{date::DateRange, form},
-        subset::Subset,
     },
     gate::Act,
     ledger::{Audited, Released},
@@ -42,12 +41,9 @@ const CHUNK_MAX: i64 = 500;
 
 /// What was asked for.
 struct Query {
-    count: u32,
+    asked: Asked,
     since: DateTime<Utc>,
     kinds: Option<Vec<ResourceType>>,
-    cursor: Option<String>,
-    /// `_since` and `_type` as given, for the links and the bookmark.
-    given: Vec<(&'static str, String)>,
 }
 
 /// What it is all about.
@@ -75,13 +71,14 @@ pub async fn run(
     let keys = app.keyring.tenant(view.tenant)?;
     let (record, permit) = current(app, ask, Act::Read, kind, id).await?;
     let centre = Centre { kind, id, patients: record.patients.clone(), base: &app.base };
-    let question = query.question(&centre);
-    let after = match &query.cursor {
+    let path = format!("{}/{}/$everything", kind.name(), id.as_str());
+    let question = query.asked.question(&path);
+    let after = match &query.asked.cursor {
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
     let mut as_of = None;
-    if after.is_none() && query.given.iter().any(|(name, _)| *name == "_since") {
+    if after.is_none() && query.asked.given.iter().any(|(name, _)| *name == "_since") {
         as_of = Some(app.ledger.settle(view.tenant, view.now).await?);
     }
     let mut page = Page { released: Vec::new(), found: Vec::new(), next: None };
@@ -93,7 +90,7 @@ pub async fn run(
         page.found.push(record.opened.map_with(&kind, |plain, kind| (plain, *kind)));
     }
     let next = page.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
-    let links = Links { as_of, ..Links::of(app, ask, &centre, &query, next.transpose()?.as_deref()) };
+    let links = Links::of(app, ask, &path, &query.asked, (next.transpose()?.as_deref(), as_of));
     let answer = Opened::gather(page.found).map_with(&links, render);
     // Who asks about her is in her log, also where there was nothing to show.
     let named = centre.patients.iter().filter(|_| kind == ResourceType::PATIENT && page.released.is_empty());
@@ -118,8 +115,8 @@ impl Page {
         mut position: Option<Moment>,
     ) -> Result<(), Failure> {
         let view = ask.view(app);
-        let count = usize::try_from(query.count).unwrap_or(usize::MAX);
-        let limit = i64::from(query.count).saturating_add(1).clamp(64, CHUNK_MAX);
+        let count = usize::try_from(query.asked.count).unwrap_or(usize::MAX);
+        let limit = i64::from(query.asked.count).saturating_add(1).clamp(64, CHUNK_MAX);
         let may = |kind: &ResourceType| app.gate.approach(&ask.caller, Act::Search, *kind).is_ok();
         let kinds: Vec<_> = match &query.kinds {
             Some(kinds) => kinds.iter().copied().filter(may).collect(),
@@ -189,31 +186,21 @@ fn too_costly() -> Failure {
 impl Query {
     fn parse(query: &str) -> Result<Self, Failure> {
         let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
-        let mut found = Self {
-            count: COUNT_DEFAULT,
-            since: DateTime::UNIX_EPOCH,
-            kinds: None,
-            cursor: None,
-            given: Vec::new(),
-        };
+        let mut found = Self { asked: Asked::first(COUNT_DEFAULT), since: DateTime::UNIX_EPOCH, kinds: None };
         for (name, value) in &pairs {
             match name.as_str() {
-                "_count" => {
-                    let wrong = || malformed(IssueCode::Value, "_count: expected a whole number.");
-                    let count: u32 = value.parse().map_err(|_| wrong())?;
-                    found.count = count.clamp(1, COUNT_MAX);
-                }
-                "_cursor" => found.cursor = Some(value.clone()),
+                "_count" => found.asked.count(value, COUNT_MAX)?,
+                "_cursor" => found.asked.cursor = Some(value.clone()),
                 "_since" => {
                     let wrong = || malformed(IssueCode::Value, "_since: expected an instant.");
                     found.since = found.since.max(DateRange::parse(value).ok_or_else(wrong)?.from);
-                    found.given.push(("_since", value.clone()));
+                    found.asked.given.push(("_since", value.clone()));
                 }
                 "_type" => {
                     let wrong = || malformed(IssueCode::Value, "_type: expected names of resource types.");
                     let kinds: Option<Vec<_>> = value.split(',').map(ResourceType::from_name).collect();
                     found.kinds.get_or_insert_default().extend(kinds.ok_or_else(wrong)?);
-                    found.given.push(("_type", value.clone()));
+                    found.asked.given.push(("_type", value.clone()));
                 }
                 "_format" | "_pretty" | "_summary" | "_elements" => {}
                 _ => {
@@ -225,67 +212,10 @@ impl Query {
         }
         Ok(found)
     }
-
-    /// What a bookmark is bound to.
-    fn question(&self, centre: &Centre<'_>) -> String {
-        let mut question = centre.path();
-        for (name, value) in &self.given {
-            form::append(&mut question, name, value);
-        }
-        question
-    }
-}
-
-impl Centre<'_> {
-    fn path(&self) -> String {
-        format!("{}/{}/$everything", self.kind.name(), self.id.as_str())
-    }
-}
-
-struct Links<'a> {
-    base: &'a str,
-    this: String,
-    next: Option<String>,
-    definitions: &'a Definitions,
-    subset: &'a Subset,
-    /// Whether this page is all there is.
-    whole: bool,
-    as_of: Option<DateTime<Utc>>,
-}
-
-impl<'a> Links<'a> {
-    fn of(app: &'a App, ask: &'a Ask, centre: &Centre<'_>, query: &Query, next: Option<&str>) -> Self {
-        let base = app.base.as_str();
-        let url = |cursor: Option<&str>| {
-            let mut url = format!("{base}/{}", centre.path());
-            form::append(&mut url, "_count", &query.count.to_string());
-            for (name, value) in &query.given {
-                form::append(&mut url, name, value);
-            }
-            if let Some((name, value)) = ask.subset.parameter() {
-                form::append(&mut url, name, &value);
-            }
-            if let Some(cursor) = cursor {
-                form::append(&mut url, "_cursor", cursor);
-            }
-            url
-        };
-        Self {
-            base,
-            this: url(query.cursor.as_deref()),
-            next: next.map(|next| url(Some(next))),
-            definitions: &app.definitions,
-            subset: &ask.subset,
-            whole: query.cursor.is_none() && next.is_none(),
-            as_of: None,
-        }
-    }
 }
 
 fn render(found: Vec<(Plain, ResourceType)>, links: &Links<'_>) -> Answer {
     let total = links.whole.then(|| u64::try_from(found.len()).unwrap_or(u64::MAX));
-    let (this, next) = (links.this.as_str(), links.next.as_deref());
-    let page = bundle::Page { self_link: this, next_link: next, total, as_of: links.as_of };
     let shown: Vec<(String, Vec<u8>)> = found
         .into_iter()
         .map(|(plain, kind)| {
@@ -295,5 +225,5 @@ fn render(found: Vec<(Plain, ResourceType)>, links: &Links<'_>) -> Answer {
         .collect();
     let entries =
         shown.iter().map(|(url, json)| Found { full_url: Some(url), resource: json, mode: Mode::Match });
-    Answer::fhir(200, bundle::searchset(page, entries))
+    Answer::fhir(200, bundle::searchset(links.page(total), entries))
 }

@@ -13,17 +13,16 @@ use uuid::Uuid;
 use super::{
     Ask, Failure, bookmark, forbidden, malformed,
     open::{Current, open_permitted, open_version},
+    pages::{Asked, Links},
 };
 use crate::{
     answer::Answer,
     app::App,
     fhir::{
         bundle::{self, Method},
-        definitions::Definitions,
         kinds::{LogicalId, ResourceType},
         outcome::IssueCode,
         search::{date::DateRange, form},
-        subset::Subset,
     },
     gate::Act,
     ledger::{Audited, Grounds, Released},
@@ -56,11 +55,8 @@ enum Of<'a> {
 
 /// What was asked for.
 struct Query {
-    count: u32,
+    asked: Asked,
     span: Span,
-    cursor: Option<String>,
-    /// `_since` and `_at` as given, for the links and the bookmark.
-    given: Vec<(&'static str, String)>,
 }
 
 /// One page of a record's history.
@@ -123,15 +119,22 @@ async fn page(
 ) -> Result<Audited<Answer>, Failure> {
     let view = ask.view(app);
     let keys = app.keyring.tenant(view.tenant)?;
-    let question = query.question(of);
-    let after = match &query.cursor {
+    let path = of.path();
+    let question = query.asked.question(&path);
+    let after = match &query.asked.cursor {
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
+<<<<<<< HEAD
     let as_of = match &query.cursor {
         None => Some(app.ledger.settle(view.tenant, view.now).await?),
         Some(_) => None,
     };
+=======
+    if query.asked.cursor.is_none() {
+        app.ledger.settle(view.tenant, view.now).await?;
+    }
+>>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let scan = scan(app, ask, of, query, kinds, after).await?;
     if scan.released.is_empty()
         && let Of::Instance(kind, id) = of
@@ -141,7 +144,11 @@ async fn page(
     }
     let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
     let next = next.transpose()?;
+<<<<<<< HEAD
     let links = Links { as_of, ..Links::of(app, ask, of, query, next.as_deref()) };
+=======
+    let links = Links::of(app, ask, &path, &query.asked, next.as_deref());
+>>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let answer = Opened::gather(scan.versions).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, scan.released, answer).await?)
 }
@@ -165,8 +172,8 @@ async fn scan(
     mut position: Option<Moment>,
 ) -> Result<Scan, Failure> {
     let view = ask.view(app);
-    let count = usize::try_from(query.count).unwrap_or(usize::MAX);
-    let limit = i64::from(query.count).saturating_add(1).clamp(32, CHUNK_MAX);
+    let count = usize::try_from(query.asked.count).unwrap_or(usize::MAX);
+    let limit = i64::from(query.asked.count).saturating_add(1).clamp(32, CHUNK_MAX);
     let mut scan = Scan { released: Vec::new(), versions: Vec::new(), next: None, unseen: None };
     let (mut opened, mut last) = (0_usize, None);
     loop {
@@ -249,7 +256,7 @@ async fn none(
     (why, grounds): (Why, Box<Grounds>),
 ) -> Result<Audited<Answer>, Failure> {
     let absent = Failure::Refused(Refusal::NotFound(why), grounds);
-    if query.given.is_empty() && query.cursor.is_none() {
+    if query.asked.given.is_empty() && query.asked.cursor.is_none() {
         return Err(absent);
     }
     let view = ask.view(app);
@@ -258,7 +265,11 @@ async fn none(
     let Some(row) = row else { return Err(absent) };
     let (record, permit) = open_permitted(app, &ask.caller, &view, Act::History, row).await?;
     let released = vec![Released { permit, version: record.version() }];
+<<<<<<< HEAD
     let links = Links { as_of, ..Links::of(app, ask, &Of::Instance(kind, id), query, None) };
+=======
+    let links = Links::of(app, ask, &Of::Instance(kind, id).path(), &query.asked, None);
+>>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let answer = Opened::gather(Vec::new()).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
@@ -276,25 +287,21 @@ impl Query {
         let pairs = form::decode(query.as_bytes()).map_err(|problem| Refusal::Malformed(vec![problem]))?;
         let everything =
             Span { from: DateTime::UNIX_EPOCH, until: far_future(), alive_after: DateTime::UNIX_EPOCH };
-        let mut found = Self { count: COUNT_DEFAULT, span: everything, cursor: None, given: Vec::new() };
+        let mut found = Self { asked: Asked::first(COUNT_DEFAULT), span: everything };
         for (name, value) in &pairs {
             match name.as_str() {
-                "_count" => {
-                    let wrong = || malformed(IssueCode::Value, "_count: expected a whole number.");
-                    let count: u32 = value.parse().map_err(|_| wrong())?;
-                    found.count = count.clamp(1, COUNT_MAX);
-                }
-                "_cursor" => found.cursor = Some(value.clone()),
+                "_count" => found.asked.count(value, COUNT_MAX)?,
+                "_cursor" => found.asked.cursor = Some(value.clone()),
                 "_since" => {
                     let since = span(value, "_since: expected an instant, a dateTime or a date.")?;
                     found.span.from = found.span.from.max(since.from);
-                    found.given.push(("_since", value.clone()));
+                    found.asked.given.push(("_since", value.clone()));
                 }
                 "_at" => {
                     let at = span(value, "_at: expected an instant, a dateTime or a date.")?;
                     found.span.until = found.span.until.min(at.until);
                     found.span.alive_after = found.span.alive_after.max(at.from);
-                    found.given.push(("_at", value.clone()));
+                    found.asked.given.push(("_at", value.clone()));
                 }
                 "_format" | "_pretty" | "_summary" | "_elements" => {}
                 _ => {
@@ -305,15 +312,6 @@ impl Query {
             }
         }
         Ok(found)
-    }
-
-    /// What a bookmark is bound to.
-    fn question(&self, of: &Of<'_>) -> String {
-        let mut question = of.path();
-        for (name, value) in &self.given {
-            form::append(&mut question, name, value);
-        }
-        question
     }
 }
 
@@ -331,6 +329,7 @@ impl Of<'_> {
     }
 }
 
+<<<<<<< HEAD
 struct Links<'a> {
     base: &'a str,
     this: String,
@@ -368,6 +367,8 @@ impl<'a> Links<'a> {
     }
 }
 
+=======
+>>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
 /// A version as its entry shows it.
 struct Shown {
     full_url: String,
@@ -378,8 +379,11 @@ struct Shown {
 }
 
 fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links<'_>) -> Answer {
+<<<<<<< HEAD
     let (this, next) = (links.this.as_str(), links.next.as_deref());
     let page = bundle::Page { self_link: this, next_link: next, total: None, as_of: links.as_of };
+=======
+>>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let shown: Vec<Shown> = versions
         .into_iter()
         .map(|(plain, at)| {
@@ -406,5 +410,5 @@ fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links<'_>) -> Answer {
             resource: (!at.deleted).then_some(json.as_slice()),
         }
     });
-    Answer::fhir(200, bundle::history(page, entries))
+    Answer::fhir(200, bundle::history(links.page(None), entries))
 }

@@ -24,6 +24,7 @@ pub mod mark;
 pub mod metadata;
 mod open;
 pub mod operations;
+mod pages;
 pub mod patch;
 pub mod read;
 pub mod recognise;

@@ -72,6 +72,18 @@ pub(crate) fn ids(bundle: &Value) -> Vec<String> {
     matches.map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Every page of a search for AuditEvents: their ids.
+pub(crate) async fn events(auditor: &Client, query: &str) -> Vec<String> {
+    let (mut found, mut path) = (Vec::new(), Some(format!("/fhir/AuditEvent?{query}")));
+    while let Some(here) = path {
+        let page = auditor.get(&here).await.expect(200).json();
+        assert!(found.len() < 10_000, "the same pages come again and again");
+        found.extend(ids(&page));
+        path = next(&page);
+    }
+    found
+}
+
 /// The link to the next page.
 pub(crate) fn next(bundle: &Value) -> Option<String> {
     let links = bundle.get("link")?.as_array()?;

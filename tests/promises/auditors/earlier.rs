@@ -11,14 +11,13 @@ use custodia_audit::{
     bundle::{Trust, verify},
 };
 use custodia_support::{
-    client::Client,
     people::{Partner, Person},
     server::ORIGIN,
 };
 use serde_json::Value;
 
 use super::disclosures::proven;
-use crate::clinic::Clinic;
+use crate::clinic::{Clinic, events};
 
 const SECOND: &str = "records.test/second";
 
@@ -38,24 +37,6 @@ async fn second(clinic: &Clinic, kept: &str) -> Running {
     .await
     .unwrap();
     host::start(config, Clock::machine()).await.unwrap()
-}
-
-/// Every page of a search: the ids of events.
-async fn ids(auditor: &Client, query: &str) -> Vec<String> {
-    let (mut found, mut next) = (Vec::new(), Some(format!("/fhir/AuditEvent?{query}")));
-    while let Some(path) = next {
-        let bundle = auditor.get(&path).await.expect(200).json();
-        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
-        assert!(found.len() < 10_000, "the same pages come again and again");
-        found.extend(entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()));
-        let links = bundle["link"].as_array().unwrap();
-        let link = links.iter().find(|link| link["relation"] == "next");
-        next = link.map(|link| {
-            let url = link["url"].as_str().unwrap();
-            url.get(url.find("/fhir/").unwrap()..).unwrap().to_owned()
-        });
-    }
-    found
 }
 
 fn key(clinic: &Clinic, origin: &str) -> Vkey {
@@ -80,7 +61,7 @@ async fn events_and_reports_reach_into_the_log_before_as_far_as_it_was_continued
     let new = importer.get(path).await.expect(200).receipt().unwrap();
 
     let auditor = clinic.server.person_of(&other, Person::Auditor).await;
-    let whole = ids(&auditor, "patient=Patient/ann&_count=1000").await;
+    let whole = events(&auditor, "patient=Patient/ann&_count=1000").await;
     let access = |id: &&String| !id.ends_with("-disclosure");
     let told: Vec<&String> = whole.iter().filter(access).collect();
     assert_eq!(*told[0], format!("log-1-{new}"), "the newest log comes first");
@@ -89,7 +70,7 @@ async fn events_and_reports_reach_into_the_log_before_as_far_as_it_was_continued
     assert_eq!(told.iter().skip(1).take(3).map(|id| (*id).clone()).collect::<Vec<_>>(), expected);
     assert!(!whole.contains(&format!("log-0-{beyond}")));
     // Pages of two, over the seam, show the same once each, but for what looking adds about nobody.
-    assert_eq!(ids(&auditor, "patient=Patient/ann&_count=2").await, whole);
+    assert_eq!(events(&auditor, "patient=Patient/ann&_count=2").await, whole);
     let event = auditor.get(&format!("/fhir/AuditEvent/log-0-{}", old[0])).await.expect(200).text();
     assert!(event.contains(ORIGIN) && !event.contains(SECOND), "{event}");
     let _beyond = auditor.get(&format!("/fhir/AuditEvent/log-0-{beyond}")).await.expect(404);

@@ -27,7 +27,7 @@ use custodia_support::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::clinic::{Clinic, observation, patient, without_id};
+use crate::clinic::{Clinic, events, observation, patient, without_id};
 
 /// Logs side by side.
 const SHARDS: i16 = 2;
@@ -273,24 +273,6 @@ async fn a_server_that_knows_of_fewer_logs_writes_nothing() {
     running.stop().await.unwrap();
 }
 
-/// Every page of a search: the ids of events.
-async fn ids(auditor: &Client, query: &str) -> Vec<String> {
-    let (mut found, mut next) = (Vec::new(), Some(format!("/fhir/AuditEvent?{query}")));
-    while let Some(path) = next {
-        let bundle = auditor.get(&path).await.expect(200).json();
-        let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
-        assert!(found.len() < 10_000, "the same pages come again and again");
-        found.extend(entries.iter().map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()));
-        let links = bundle["link"].as_array().unwrap();
-        let link = links.iter().find(|link| link["relation"] == "next");
-        next = link.map(|link| {
-            let url = link["url"].as_str().unwrap();
-            url.get(url.find("/fhir/").unwrap()..).unwrap().to_owned()
-        });
-    }
-    found
-}
-
 /// Reads of a patient until both logs have some; the receipts, the last first.
 async fn reads(clinic: &Clinic, least: usize) -> Receipts {
     let mut told: Receipts = Vec::new();
@@ -315,13 +297,13 @@ async fn events_reports_and_proofs_are_read_from_both_logs_newest_first() {
     let told = reads(&clinic, 4).await;
     let auditor = clinic.person(Person::Auditor).await;
     let query = "patient=Patient/ann&subtype=read";
-    let whole = ids(&auditor, &format!("{query}&_count=1000")).await;
+    let whole = events(&auditor, &format!("{query}&_count=1000")).await;
     let accesses: Vec<String> = whole.iter().filter(|id| !id.ends_with("-disclosure")).cloned().collect();
     let expected: Vec<String> = told.iter().map(log_id).collect();
     // Reads in a row from one client: each was committed after the one before, whatever its log.
     assert_eq!(accesses, expected);
     for count in [1, 2, 3] {
-        assert_eq!(ids(&auditor, &format!("{query}&_count={count}")).await, whole, "in pages of {count}");
+        assert_eq!(events(&auditor, &format!("{query}&_count={count}")).await, whole, "in pages of {count}");
     }
     for id in [&whole[0], whole.last().unwrap()] {
         let event = auditor.get(&format!("/fhir/AuditEvent/{id}")).await.expect(200).json();

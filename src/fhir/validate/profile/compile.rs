@@ -38,7 +38,7 @@ pub(super) fn compile(definitions: &Definitions, resource: &Value) -> Result<Pro
         raw.insert(&mut id.split('.').skip(1).take(DEPTH_MAX), element);
     }
     let mut compiler = Compiler { definitions, known: known(definitions), unread: Vec::new() };
-    let root = compiler.node("", &raw, None, Some(base), DEPTH_MAX);
+    let root = compiler.node("", &raw, Base { element: None, of: Some(base) }, DEPTH_MAX);
     Ok(Profile {
         url: url.into(),
         version: text("version").map(Into::into),
@@ -135,44 +135,39 @@ struct Compiler<'d> {
     unread: Vec<String>,
 }
 
+/// What R4 says of an element, as far as that is known.
+#[derive(Clone, Copy)]
+struct Base<'d> {
+    /// The element, with the type that has it.
+    element: Option<(&'d Type, &'d Element)>,
+    /// Its own type.
+    of: Option<&'d Type>,
+}
+
 impl<'d> Compiler<'d> {
-    /// What an element of this name adds to what R4 says of it; `of` is its type, where that is known.
-    fn node(
-        &mut self,
-        name: &str,
-        raw: &Raw<'_>,
-        element: Option<(&'d Type, &'d Element)>,
-        of: Option<&'d Type>,
-        depth: usize,
-    ) -> Node {
-        let mut node = Node { name: name.into(), rules: self.rules(raw, element), ..Node::default() };
+    /// What an element of this name adds to what R4 says of it.
+    fn node(&mut self, name: &str, raw: &Raw<'_>, base: Base<'d>, depth: usize) -> Node {
+        let mut node = Node { name: name.into(), rules: self.rules(raw, base.element), ..Node::default() };
         let Some(depth) = depth.checked_sub(1) else { return node };
         for (name, child) in &raw.children {
-            let inner = of.and_then(|of| Some((of, of.elements.iter().find(|e| *e.name == **name)?)));
-            let kind = inner.and_then(|(of, element)| self.type_of(of, element, child));
-            let child = self.node(name, child, inner, kind, depth);
+            let element = base.of.and_then(|of| Some((of, of.elements.iter().find(|e| *e.name == **name)?)));
+            let of = element.and_then(|(of, element)| self.type_of(of, element, child));
+            let child = self.node(name, child, Base { element, of }, depth);
             if !child.is_trivial() {
                 node.children.push(child);
             }
         }
-        node.slicing = self.slicing(name, raw, element, of, depth);
+        node.slicing = self.slicing(name, raw, base, depth);
         node
     }
 
-    fn slicing(
-        &mut self,
-        name: &str,
-        raw: &Raw<'_>,
-        element: Option<(&'d Type, &'d Element)>,
-        of: Option<&'d Type>,
-        depth: usize,
-    ) -> Option<Slicing> {
+    fn slicing(&mut self, name: &str, raw: &Raw<'_>, base: Base<'d>, depth: usize) -> Option<Slicing> {
         let slicing = raw.get("slicing")?;
         let closed = slicing.get("rules").and_then(Value::as_str) == Some("closed");
         let mut slices = Vec::new();
         for (slice, raw) in &raw.slices {
-            let kind = element.and_then(|(of, element)| self.type_of(of, element, raw)).or(of);
-            let mut node = self.node(name, raw, element, kind, depth);
+            let of = base.element.and_then(|(of, element)| self.type_of(of, element, raw)).or(base.of);
+            let mut node = self.node(name, raw, Base { of, ..base }, depth);
             // What is asked of the element is asked of all its items together; a slice counts its own.
             node.rules.min = number(raw.get("min")).unwrap_or(0);
             node.rules.max = maximum(raw);
