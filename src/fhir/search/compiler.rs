@@ -5,10 +5,11 @@
 //! ```text
 //! union    alternative ( '|' alternative )*
 //! path     Type ( '.' step )*     or  '(' path ' as ' T ')' ( '.' step )*
-//! step     name | name[0] | as(T) | ofType(T) | extension('url') | where(name='value') | where(resolve() is Type)
+//! step     name | valueType | name[0] | as(T) | ofType(T) | extension('url') | where(name='value') | where(resolve() is Type)
 //! ```
 //! Steps are followed through the definitions, so that `value` becomes `valueQuantity`, `valueString` and so
-//! on, and what stands at the end of each is known and not guessed.
+//! on, and what stands at the end of each is known and not guessed. `valueQuantity` itself is no `FHIRPath`, and is
+//! what guides write all the same.
 
 use std::sync::Arc;
 
@@ -168,7 +169,9 @@ impl<'d> Compiler<'d> {
             };
             let mut members: Vec<(&str, &Property)> = of
                 .properties()
-                .filter(|(_, property)| of.element(property).is_some_and(|e| e.name.as_ref() == name))
+                .filter(|(member, property)| {
+                    *member == name || of.element(property).is_some_and(|e| e.name.as_ref() == name)
+                })
                 .collect();
             members.sort_unstable_by_key(|(member, _)| *member);
             for (member, property) in members {
