@@ -71,7 +71,7 @@ async fn a_refused_request_is_in_the_log_of_whom_it_was_about() {
         if kind == "Patient" {
             rows.push((Method::GET, "/$everything", &json, none.clone(), 404));
             rows.push((Method::GET, "?_format=xml", &json, none.clone(), 406));
-            rows.push((Method::DELETE, "", &json, none.clone(), 403));
+            rows.push((Method::DELETE, "", &json, none.clone(), 404));
         } else {
             rows.push((Method::PATCH, "", &patched, patch.clone(), 404));
             rows.push((Method::DELETE, "", &json, none.clone(), 404));
