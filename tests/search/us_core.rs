@@ -490,8 +490,8 @@ fn of_the_guide(patient: &Value) -> Vec<Value> {
         condition("asserted-not", json!([dated("urn:other", "2021-05-06")])),
         discharged("discharged-1", "home"),
         discharged("discharged-2", "exp"),
-        goal("goal-1", "less"),
-        goal("goal-2", "more"),
+        goal("described-1", "less"),
+        goal("described-2", "more"),
         team("team-1", ["lead", "cook"]),
         team("team-2", ["cook", "guide"]),
     ]
