@@ -125,16 +125,10 @@ async fn page(
         None => None,
         Some(text) => Some(bookmark::read(&keys, &ask.caller, &question, text, view.now)?),
     };
-<<<<<<< HEAD
-    let as_of = match &query.cursor {
+    let as_of = match &query.asked.cursor {
         None => Some(app.ledger.settle(view.tenant, view.now).await?),
         Some(_) => None,
     };
-=======
-    if query.asked.cursor.is_none() {
-        app.ledger.settle(view.tenant, view.now).await?;
-    }
->>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let scan = scan(app, ask, of, query, kinds, after).await?;
     if scan.released.is_empty()
         && let Of::Instance(kind, id) = of
@@ -144,11 +138,7 @@ async fn page(
     }
     let next = scan.next.map(|place| bookmark::write(&keys, &ask.caller, &question, place, view.now));
     let next = next.transpose()?;
-<<<<<<< HEAD
-    let links = Links { as_of, ..Links::of(app, ask, of, query, next.as_deref()) };
-=======
-    let links = Links::of(app, ask, &path, &query.asked, next.as_deref());
->>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
+    let links = Links::of(app, ask, &path, &query.asked, (next.as_deref(), as_of));
     let answer = Opened::gather(scan.versions).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, scan.released, answer).await?)
 }
@@ -265,11 +255,7 @@ async fn none(
     let Some(row) = row else { return Err(absent) };
     let (record, permit) = open_permitted(app, &ask.caller, &view, Act::History, row).await?;
     let released = vec![Released { permit, version: record.version() }];
-<<<<<<< HEAD
-    let links = Links { as_of, ..Links::of(app, ask, &Of::Instance(kind, id), query, None) };
-=======
-    let links = Links::of(app, ask, &Of::Instance(kind, id).path(), &query.asked, None);
->>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
+    let links = Links::of(app, ask, &Of::Instance(kind, id).path(), &query.asked, (None, as_of));
     let answer = Opened::gather(Vec::new()).map_with(&links, render);
     Ok(app.ledger.disclose(&ask.access, released, answer).await?)
 }
@@ -329,46 +315,6 @@ impl Of<'_> {
     }
 }
 
-<<<<<<< HEAD
-struct Links<'a> {
-    base: &'a str,
-    this: String,
-    next: Option<String>,
-    definitions: &'a Definitions,
-    subset: &'a Subset,
-    as_of: Option<DateTime<Utc>>,
-}
-
-impl<'a> Links<'a> {
-    fn of(app: &'a App, ask: &'a Ask, of: &Of<'_>, query: &Query, next: Option<&str>) -> Self {
-        let base = app.base.as_str();
-        let url = |cursor: Option<&str>| {
-            let mut url = format!("{base}/{}", of.path());
-            form::append(&mut url, "_count", &query.count.to_string());
-            for (name, value) in &query.given {
-                form::append(&mut url, name, value);
-            }
-            if let Some((name, value)) = ask.subset.parameter() {
-                form::append(&mut url, name, &value);
-            }
-            if let Some(cursor) = cursor {
-                form::append(&mut url, "_cursor", cursor);
-            }
-            url
-        };
-        Self {
-            base,
-            this: url(query.cursor.as_deref()),
-            next: next.map(|next| url(Some(next))),
-            definitions: &app.definitions,
-            subset: &ask.subset,
-            as_of: None,
-        }
-    }
-}
-
-=======
->>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
 /// A version as its entry shows it.
 struct Shown {
     full_url: String,
@@ -379,11 +325,6 @@ struct Shown {
 }
 
 fn render(versions: Vec<(Plain, RecordBinding)>, links: &Links<'_>) -> Answer {
-<<<<<<< HEAD
-    let (this, next) = (links.this.as_str(), links.next.as_deref());
-    let page = bundle::Page { self_link: this, next_link: next, total: None, as_of: links.as_of };
-=======
->>>>>>> 0d0d8d7 (duplicates: one way to pages and their links, one walk through events, one rule for certificates)
     let shown: Vec<Shown> = versions
         .into_iter()
         .map(|(plain, at)| {

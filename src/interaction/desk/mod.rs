@@ -19,7 +19,7 @@ use super::{
     Failure,
     attempts::Attempts,
     audit_events::is_reserved,
-    binary,
+    binary, hold,
     integrity::{Plans, Side},
     malformed,
     mark::Marking,
@@ -47,7 +47,7 @@ use crate::{
         write::{Base, NewKey, NewVersion},
     },
 };
-use patients::{Patient, check_size};
+use patients::Patient;
 
 /// Fetches of one submission that are under way at once.
 const FORESEEN_AT_ONCE: usize = 256;

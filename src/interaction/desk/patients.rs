@@ -10,11 +10,9 @@ use super::{
 use crate::{
     fhir::{
         kinds::{LogicalId, ResourceType},
-        outcome::{IssueCode, Problem},
-        relation::{RELATIONS_MAX, Relation, RelationKind},
+        relation::{Relation, RelationKind},
     },
     gate::{Denied, Facts, Relations},
-    refusal::Refusal,
     seal::{DataKey, KeyError, Sealed},
     store::{
         row::{RelationRow, proven},
@@ -22,9 +20,6 @@ use crate::{
         write::Base,
     },
 };
-
-/// The most patients one record may be about: each has a key it is sealed for, and an entry at each access.
-const PATIENTS_MAX: usize = 100;
 
 /// A patient's key and how the caller stands to her.
 pub(super) struct Patient {
@@ -134,21 +129,4 @@ impl Desk<'_> {
             })
             .collect()
     }
-}
-
-/// Refuses a record about too many, before anything is looked up for them.
-pub(super) fn check_size(patients: usize, relations: usize) -> Result<(), Failure> {
-    let text = if patients > PATIENTS_MAX {
-        format!(
-            "One record may be about {PATIENTS_MAX} patients at the most. Write one for each patient, or for fewer."
-        )
-    } else if relations > RELATIONS_MAX {
-        format!(
-            "One record may state {RELATIONS_MAX} relationships between patients and those who care for them at the \
-             most. Divide its participants among several records."
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::Invalid(vec![Problem::error(IssueCode::TooCostly, text)]).into())
 }
