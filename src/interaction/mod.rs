@@ -1,7 +1,7 @@
 //! One file per FHIR interaction and operation; each shows its order of operations.
 //!
 //! May import everything above it; knows nothing of HTTP libraries. Every interaction ends in the ledger: with an
-//! [`Audited`] answer, or with a [`Failure`] that [`finish`] records.
+//! [`Audited`](crate::ledger::Audited) answer, or with a [`Failure`] that [`finish`] records.
 
 mod attempts;
 pub mod audit;
